@@ -1,0 +1,367 @@
+"""Ontologies: which labels there are and what each may hold. TOML in, TOML out, inferred from trees.
+
+    [intents.AddToListIntent]
+    takes = ["ItemName", "add"]
+    required = []                 # children that must stand there
+    repeated = ["ItemName"]       # children that may stand there more than once
+    description = "put something on a list"
+
+    [functions.add]
+    takes = ["ItemName"]
+    least = 2                     # fewest children
+
+    [slots.ItemName]
+    words = true                  # may hold words
+
+Three optional keys stand above the tables: `roots`, the labels a whole tree may have (without it,
+every intent and every function that takes an intent), and `version`. `[lexicon] words = [...]`
+lists words that may be leaves although the utterance does not hold them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grammar.tree import Leaf, Tree
+
+FUNCTIONS = frozenset({"and", "add"})
+"""Labels that `infer` takes for functions: `and` joins clauses, `add` joins slot values."""
+
+KINDS = ("intent", "function", "slot")
+_FIELDS = frozenset({"takes", "required", "repeated", "words", "least", "description", "examples", "count", "counts"})
+_IMPOSSIBLE = 1 << 20
+
+
+class OntologyError(ValueError):
+    """An ontology file that cannot be used; the message says where and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What the ontology says of one label.
+
+    Attributes:
+        kind: `intent`, `function` or `slot`.
+        takes: labels of its children.
+        required: children that must be there.
+        repeated: children that may be there more than once.
+        words: whether leaves may stand directly below it.
+        least: fewest children, leaves included.
+        counts: how often each child was seen, where the ontology was inferred.
+    """
+
+    kind: str
+    takes: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    repeated: frozenset[str] = frozenset()
+    words: bool = False
+    least: int = 0
+    description: str = ""
+    examples: tuple[str, ...] = ()
+    count: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Ontology:
+    """A checked set of labels. Build one with `load`, `loads` or `infer`."""
+
+    def __init__(
+        self, nodes: Mapping[str, Node], roots: Collection[str] | None = None, lexicon: Collection[str] = ()
+    ) -> None:
+        self.nodes = dict(nodes)
+        self.lexicon = frozenset(lexicon)
+        intents = {label for label, node in self.nodes.items() if node.kind == "intent"}
+        joining = {n for n, node in self.nodes.items() if node.kind == "function" and node.takes & intents}
+        self.roots = frozenset(roots) if roots is not None else frozenset(intents | joining)
+        self._check()
+        self._costs = self._completion_costs()
+
+    def __contains__(self, label: str) -> bool:
+        return label in self.nodes
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ontology):
+            return NotImplemented
+        return (self.nodes, self.roots, self.lexicon) == (other.nodes, other.roots, other.lexicon)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def kind(self, label: str) -> str | None:
+        """`intent`, `function`, `slot`, or None for an unknown label."""
+        return self.nodes[label].kind if label in self.nodes else None
+
+    def labels(self, kind: str | None = None) -> list[str]:
+        """The labels, sorted; of one kind if asked for."""
+        return sorted(label for label, node in self.nodes.items() if kind in (None, node.kind))
+
+    def takes(self, parent: str, child: str, before: Sequence[str] = ()) -> bool:
+        """Whether `child` may come next below `parent`, whose finished children are `before`."""
+        node = self.nodes[parent]
+        return child in node.takes and (child in node.repeated or child not in before)
+
+    def takes_words(self, label: str) -> bool:
+        """Whether leaves may stand directly below `label`."""
+        return self.nodes[label].words
+
+    def missing(self, label: str, children: Sequence[str], total: int) -> list[str]:
+        """Why a node cannot be closed: its absent required children, or how many it still needs.
+
+        Args:
+            label: the node's label.
+            children: labels of its children that are nodes.
+            total: how many children it has, leaves included.
+        """
+        node = self.nodes[label]
+        absent = sorted(node.required - set(children))
+        lack = node.least - total - len(absent)
+        return absent + ([f"{lack} more"] if lack > 0 else [])
+
+    def cost(self, label: str) -> int:
+        """Fewest actions that complete a node just opened, its RED included."""
+        return self._costs[label]
+
+    def missing_cost(self, label: str, children: Sequence[str], total: int) -> int:
+        """Fewest actions, without RED, that give an open node all that it still needs."""
+        node = self.nodes[label]
+        absent = node.required - set(children)
+        lack = max(0, node.least - total - len(absent))
+        cost = sum(1 + self._costs[child] for child in absent)
+        return cost + lack * self._filler(label, set(children) | absent) if lack else cost
+
+    def nearest(self, label: str) -> str | None:
+        """The known label that is spelt most like `label`, if any is close."""
+        same = [known for known in self.nodes if known.lower() == label.lower()]
+        return (same or difflib.get_close_matches(label, sorted(self.nodes), 1) or [None])[0]
+
+    def sha256(self) -> str:
+        """A hash of what it allows (descriptions and counts left out)."""
+        facts = {
+            label: [n.kind, sorted(n.takes), sorted(n.required), sorted(n.repeated), n.words, n.least]
+            for label, n in sorted(self.nodes.items())
+        }
+        text = json.dumps([facts, sorted(self.roots), sorted(self.lexicon)], ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def dumps(self) -> str:
+        """The ontology as TOML; `loads` reads it back."""
+        lines = ["version = 1", f"roots = {_list(self.roots)}", ""]
+        for kind in KINDS:
+            for label in self.labels(kind):
+                node = self.nodes[label]
+                lines.append(f"[{kind}s.{_quote(label)}]")
+                for key in ("takes", "required", "repeated"):
+                    if value := getattr(node, key):
+                        lines.append(f"{key} = {_list(value)}")
+                if node.words:
+                    lines.append("words = true")
+                if node.least:
+                    lines.append(f"least = {node.least}")
+                if node.description:
+                    lines.append(f"description = {_quote(node.description)}")
+                if node.examples:
+                    lines.append(f"examples = [{', '.join(map(_quote, node.examples))}]")
+                if node.count:
+                    lines.append(f"count = {node.count}")
+                if node.counts:
+                    pairs = ", ".join(f"{_quote(k)} = {v}" for k, v in sorted(node.counts.items()))
+                    lines.append(f"counts = {{ {pairs} }}")
+                lines.append("")
+        if self.lexicon:
+            lines += ["[lexicon]", f"words = {_list(self.lexicon)}", ""]
+        return "\n".join(lines)
+
+    def _check(self) -> None:
+        for label, node in self.nodes.items():
+            for key in ("takes", "required", "repeated"):
+                for child in sorted(getattr(node, key)):
+                    if child not in self.nodes:
+                        near = self.nearest(child)
+                        mend = f"; the ontology has `{near}`" if near else "; add a table for it"
+                        raise OntologyError(f"`{label}`: `{key}` names the unknown label `{child}`{mend}")
+                    if child not in node.takes:
+                        raise OntologyError(f"`{label}`: `{key}` names `{child}`, which `takes` lacks; add it there")
+        for label in sorted(self.roots):
+            if label not in self.nodes:
+                raise OntologyError(f"`roots` names the unknown label `{label}`; add a table for it")
+
+    def _filler(self, label: str, before: set[str]) -> int:
+        """Cost of the cheapest further child."""
+        node = self.nodes[label]
+        options = [1 + self._costs[c] for c in node.takes if c in node.repeated or c not in before]
+        return min([1] if node.words else options, default=_IMPOSSIBLE)
+
+    def _completion_costs(self) -> dict[str, int]:
+        """Fixpoint: a node costs its RED, what it requires, and fillers up to `least`."""
+        self._costs = dict.fromkeys(self.nodes, _IMPOSSIBLE)
+        changed = True
+        while changed:
+            changed = False
+            for label in self.nodes:
+                cost = min(1 + self.missing_cost(label, (), 0), _IMPOSSIBLE)
+                if cost < self._costs[label]:
+                    self._costs[label], changed = cost, True
+        endless = sorted(label for label, cost in self._costs.items() if cost >= _IMPOSSIBLE)
+        if endless:
+            raise OntologyError(f"no finite tree has the label `{endless[0]}`: it requires itself or has no children")
+        return self._costs
+
+
+def loads(text: str, source: str = "<text>") -> Ontology:
+    """Read an ontology from TOML text.
+
+    Raises:
+        OntologyError: not TOML, an unknown key or label, or a label in two tables.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise OntologyError(f"{source}: {error}") from error
+    known = {"version", "roots", "lexicon", "intents", "functions", "slots"}
+    if unknown := sorted(set(data) - known):
+        raise OntologyError(f"{source}: unknown key `{unknown[0]}`; the keys are {', '.join(sorted(known))}")
+    nodes: dict[str, Node] = {}
+    for kind in KINDS:
+        for label, table in data.get(f"{kind}s", {}).items():
+            if label in nodes:
+                raise OntologyError(f"{source}: `{label}` is both {nodes[label].kind} and {kind}; rename one")
+            nodes[label] = _node(kind, label, table, source)
+    try:
+        return Ontology(nodes, data.get("roots"), data.get("lexicon", {}).get("words", ()))
+    except OntologyError as error:
+        raise OntologyError(f"{source}: {error}") from error
+
+
+def load(path: str | Path) -> Ontology:
+    """Read an ontology file; see the module's text for its form."""
+    try:
+        return loads(Path(path).read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OntologyError(f"cannot read the ontology {path}: {error}") from error
+
+
+class Counts:
+    """What trees were seen to hold; adds up over parts of a corpus, so that `infer` can run in ranges."""
+
+    def __init__(self) -> None:
+        self.roots: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.words: Counter[str] = Counter()
+        self.childless: Counter[str] = Counter()
+        self.links: Counter[tuple[str, str]] = Counter()
+        self.repeats: Counter[tuple[str, str]] = Counter()
+
+    def add(self, tree: Tree) -> None:
+        """Count one tree."""
+        self.roots[tree.label] += 1
+        for node in tree.walk():
+            self.labels[node.label] += 1
+            below = Counter(child.label for child in node.children if isinstance(child, Tree))
+            if any(isinstance(child, Leaf) for child in node.children):
+                self.words[node.label] += 1
+            if not node.children:
+                self.childless[node.label] += 1
+            for child, n in below.items():
+                self.links[node.label, child] += n
+                if n > 1:
+                    self.repeats[node.label, child] += 1
+
+    def merge(self, other: Counts) -> None:
+        """Add the counts of another part."""
+        for name in ("roots", "labels", "words", "childless", "links", "repeats"):
+            getattr(self, name).update(getattr(other, name))
+
+    def to_json(self) -> dict[str, list]:
+        """Plain lists, for a file or a Beam element."""
+        pairs = {name: sorted([*k, v] for k, v in getattr(self, name).items()) for name in ("links", "repeats")}
+        names = ("roots", "labels", "words", "childless")
+        return {name: sorted([k, v] for k, v in getattr(self, name).items()) for name in names} | pairs
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, list]) -> Counts:
+        """What `to_json` wrote."""
+        counts = cls()
+        for name, rows in data.items():
+            getattr(counts, name).update({(tuple(r[:-1]) if len(r) > 2 else r[0]): r[-1] for r in rows})
+        return counts
+
+    def ontology(self, functions: Collection[str] = FUNCTIONS) -> Ontology:
+        """A draft: everything that was seen is allowed, nothing is required; a person reviews it.
+
+        Kinds: names in `functions` are functions, `IN:` marks intents and `SL:` slots; else a label
+        that was a root, or stood below a function that was a root, is an intent; all others are slots.
+        """
+        joiners = {label for label in self.roots if label in functions}
+        clauses = {child for (parent, child) in self.links if parent in joiners}
+        nodes: dict[str, Node] = {}
+        for label in sorted(self.labels):
+            takes = {child: n for (parent, child), n in self.links.items() if parent == label}
+            kind = self._kind(label, functions, clauses)
+            nodes[label] = Node(
+                kind=kind,
+                takes=frozenset(takes),
+                repeated=frozenset(takes if kind == "function" else (c for p, c in self.repeats if p == label)),
+                words=self.words[label] > 0,
+                least=2 if kind == "function" else 0 if self.childless[label] or kind == "intent" else 1,
+                count=self.labels[label],
+                counts=takes,
+            )
+        return Ontology(nodes, sorted(self.roots))
+
+    def _kind(self, label: str, functions: Collection[str], clauses: Collection[str]) -> str:
+        if label in functions:
+            return "function"
+        if label.startswith("SL:"):
+            return "slot"
+        return "intent" if label.startswith("IN:") or label in self.roots or label in clauses else "slot"
+
+
+def infer(trees: Iterable[Tree], functions: Collection[str] = FUNCTIONS) -> Ontology:
+    """Draft an ontology from trees; see `Counts.ontology`."""
+    counts = Counts()
+    for tree in trees:
+        counts.add(tree)
+    return counts.ontology(functions)
+
+
+def _node(kind: str, label: str, table: object, source: str) -> Node:
+    where = f"{source}: [{kind}s.{label}]"
+    if not isinstance(table, dict):
+        raise OntologyError(f"{where} must be a table")
+    if unknown := sorted(set(table) - _FIELDS):
+        near = difflib.get_close_matches(unknown[0], _FIELDS, 1)
+        mend = f"; the nearest key is `{near[0]}`" if near else f"; the keys are {', '.join(sorted(_FIELDS))}"
+        raise OntologyError(f"{where}: unknown key `{unknown[0]}`{mend}")
+    for key, kind_of in {"words": bool, "least": int, "description": str, "count": int, "counts": dict}.items():
+        if key in table and not isinstance(table[key], kind_of):
+            raise OntologyError(f"{where}: `{key}` must be a {kind_of.__name__}")
+    for key in ("takes", "required", "repeated", "examples"):
+        value = table.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise OntologyError(f"{where}: `{key}` must be a list of strings")
+    return Node(
+        kind=kind,
+        takes=frozenset(table.get("takes", ())),
+        required=frozenset(table.get("required", ())),
+        repeated=frozenset(table.get("repeated", ())),
+        words=table.get("words", kind == "slot" and "takes" not in table),
+        least=table.get("least", {"intent": 0, "function": 2, "slot": 1}[kind]),
+        description=table.get("description", ""),
+        examples=tuple(table.get("examples", ())),
+        count=table.get("count", 0),
+        counts=table.get("counts", {}),
+    )
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # a JSON string is a TOML string
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quote, sorted(items)))}]"
