@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from itertools import pairwise
 
 from grammar.tree import Span
 
@@ -61,7 +62,7 @@ def spans(text: str, tokeniser: str = "words-1", borders: Collection[int] = ()) 
     for span in found:
         cuts = sorted({border for border in borders if span.start < border < span.end})
         edges = [span.start, *cuts, span.end]
-        pieces += [Span(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        pieces += [Span(a, b) for a, b in pairwise(edges)]
     return pieces
 
 
