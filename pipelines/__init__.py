@@ -1,0 +1,1 @@
+"""Make trees from corpora: files -> rows -> trees -> shards."""

@@ -1,0 +1,119 @@
+r"""Trees of our own language, alone or beside their utterance.
+
+    party.trees   (PlayMusicIntent(MediaType(music)))          one a line, `#` comments, blank lines skipped
+    party.tree    the same, one tree for the whole file, over as many lines as it likes
+    party.tsv     play music\t(PlayMusicIntent(MediaType(music)))
+    party.jsonl   {"id": "7", "utterance": "play music", "tree": "(PlayMusicIntent(MediaType(music)))"}
+    -> Utterance(text="play music", words=["play", "music"], tree="(PlayMusicIntent(MediaType(music)))")
+
+Without an utterance the leaves are its words. A TSV line is cut at its first tab. JSONL may also give `words` (the
+utterance already cut), `positions` (of the leaves), `split`, `domain` and `locale`. Where positions are not given,
+`pipelines.trees` finds them.
+
+Refused: R101 bytes, R102 no words, R103 not a JSON object, R104 field missing or of the wrong type, R112 no tab,
+R201 a tree without utterance that cannot be read.
+Source: `grammar/README.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from grammar import words as tokenisers
+from pipelines.formats.files import SPLITS
+from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, plan_whole, shown, whole
+from pipelines.record import Rejection, Utterance
+
+_TEXTS = ("utterance", "tree", "split", "domain", "locale")
+
+
+def plan(source: Source, size: int) -> list[Range]:
+    """Ranges of lines; a `.tree` file is one range."""
+    return plan_whole(source, size) if source.path.endswith(".tree") else plan_lines(source, size)
+
+
+def read(range_: Range) -> Iterator[Utterance | Rejection]:
+    """One row for each tree."""
+    source = range_.source
+    if source.path.endswith(".tree"):
+        yield _line(source, 1, whole(source.path))
+        return
+    for number, line in numbered(range_):
+        if line.strip() and not (source.path.endswith(".trees") and line.startswith(b"#")):
+            yield _line(source, number, line)
+
+
+def _line(source: Source, number: int, line: bytes) -> Utterance | Rejection:
+    text = decode(line)
+    if text is None:
+        return source.reject(number, "R101", shown(line))
+    if source.path.endswith((".jsonl", ".json", ".ndjson")):
+        return _json(source, number, text)
+    if not source.path.endswith(".tsv"):
+        return _alone(source, number, text)
+    utterance, tab, tree = text.partition("\t")
+    if not tab:
+        return source.reject(number, "R112", text, "no tab between utterance and tree")
+    return _pair(source, number, utterance, tree, text)
+
+
+def _alone(source: Source, number: int, text: str) -> Utterance | Rejection:
+    from pipelines.trees import TreeError, read_tree
+
+    try:
+        tree = read_tree(text)
+    except TreeError as error:
+        return source.reject(number, error.code, text, str(error))
+    found = tree.words()
+    positions = list(range(len(found)))
+    return Utterance(
+        source.corpus, source.file, number, source.split, " ".join(found), found, [], [], str(tree), positions, raw=text
+    )
+
+
+def _json(source: Source, number: int, text: str) -> Utterance | Rejection:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        return source.reject(number, "R103", text, str(error))
+    if not isinstance(row, dict):
+        return source.reject(number, "R103", text, "not an object")
+    for key in _TEXTS:
+        if not isinstance(row.get(key, "" if key in _TEXTS[2:] else None), str):
+            return source.reject(number, "R104", text, f"`{key}`")
+    split = row.get("split", "")
+    if split and split not in SPLITS:
+        return source.reject(number, "R104", text, f"`split` is `{split}`")
+    for key, kind in (("words", str), ("positions", int)):
+        given = row.get(key)
+        if given is not None and not (isinstance(given, list) and all(type(item) is kind for item in given)):
+            return source.reject(number, "R104", text, f"`{key}`")
+    return _pair(source, number, row["utterance"], row["tree"], text, row)
+
+
+def _pair(
+    source: Source, number: int, utterance: str, tree: str, raw: str, row: dict[str, Any] | None = None
+) -> Utterance | Rejection:
+    row = row or {}
+    split = SPLITS.get(row.get("split", ""), source.split)
+    text = utterance.strip()
+    found = row.get("words") or tokenisers.words(text, "words-1")
+    if not found:
+        return source.reject(number, "R102", raw, split=split)
+    return Utterance(
+        corpus=source.corpus,
+        file=source.file,
+        line=number,
+        split=split,
+        text=text,
+        words=found,
+        intents=[],
+        spans=[],
+        tree=tree.strip(" \t\r\n"),
+        positions=row.get("positions"),
+        domain=row.get("domain", ""),
+        locale=row.get("locale", ""),
+        raw=raw,
+    )

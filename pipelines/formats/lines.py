@@ -1,0 +1,143 @@
+"""Sources, byte ranges and the lines in them: what every reader stands on.
+
+A range ends where a record ends, so reading a range needs no look at its neighbours, and the records of a file are
+the same for every range size. Lines end at `\\n` only (`str.splitlines` knows ten other ends, all legal inside words);
+a carriage return before it and a byte order mark at the start of the file are taken off.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from pipelines.record import Rejection, reason
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class Source(NamedTuple):
+    """One input file, with the files that stand beside it line by line.
+
+    Attributes:
+        path: where it is.
+        file: its path under the input that was given, with `/`; part of every row's id.
+        companions: paths of the parallel files, in the order of the format's `companions`.
+        split: of rows that do not carry their own.
+        corpus: first part of every row's id.
+        format: key of `FORMATS`.
+    """
+
+    path: str
+    file: str
+    companions: tuple[str, ...] = ()
+    split: str = "train"
+    corpus: str = ""
+    format: str = ""
+
+    def reject(self, line: int, code: str, raw: str, detail: str = "", split: str = "") -> Rejection:
+        """A record of this file, refused."""
+        return Rejection(self.corpus, self.file, line, code, reason(code, detail), raw, split or self.split)
+
+
+class Range(NamedTuple):
+    """Whole records of a source: bytes `[start, stop)`, of which the first line is `first_line` (1-based).
+
+    `starts` and `stops` bound the same records in each companion.
+    """
+
+    source: Source
+    number: int
+    start: int
+    stop: int
+    first_line: int
+    starts: tuple[int, ...] = ()
+    stops: tuple[int, ...] = ()
+
+
+class Cut(NamedTuple):
+    """Bytes `[start, stop)` of a file, which hold `count` whole lines."""
+
+    start: int
+    stop: int
+    count: int
+
+
+def cuts(path: str, size: int, ends_record: Callable[[bytes], bool] | None = None) -> Iterator[Cut]:
+    """Cut a file into pieces of at least `size` bytes (the last one may be smaller), after lines that end a record."""
+    start = stop = count = 0
+    with open(path, "rb") as file:
+        for line in file:
+            stop += len(line)
+            count += 1
+            if stop - start >= size and (ends_record is None or ends_record(line)):
+                yield Cut(start, stop, count)
+                start, count = stop, 0
+    if count:
+        yield Cut(start, stop, count)
+
+
+def plan_lines(source: Source, size: int, ends_record: Callable[[bytes], bool] | None = None) -> list[Range]:
+    """Ranges of a file whose records end at a line end, or at the line ends that `ends_record` accepts."""
+    ranges: list[Range] = []
+    first = 1
+    for cut in cuts(source.path, size, ends_record):
+        ranges.append(Range(source, len(ranges), cut.start, cut.stop, first))
+        first += cut.count
+    return ranges
+
+
+def plan_whole(source: Source, size: int) -> list[Range]:
+    """One range: for files that can only be read whole."""
+    return [Range(source, 0, 0, os.path.getsize(source.path), 1)]
+
+
+def lines(path: str, start: int, stop: int) -> Iterator[bytes]:
+    """The lines of bytes `[start, stop)` without their ends; both must be borders of lines."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        while start < stop:
+            line = file.readline()
+            if not line:
+                return
+            yield bare(line.removeprefix(_BOM) if start == 0 else line)
+            start += len(line)
+
+
+def numbered(range_: Range) -> Iterator[tuple[int, bytes]]:
+    """The lines of a range with their numbers in the file."""
+    return enumerate(lines(range_.source.path, range_.start, range_.stop), range_.first_line)
+
+
+def whole(path: str) -> bytes:
+    """A file without its byte order mark."""
+    with open(path, "rb") as file:
+        return file.read().removeprefix(_BOM)
+
+
+def bare(line: bytes) -> bytes:
+    """A line without `\\n` or `\\r\\n`."""
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def decode(data: bytes) -> str | None:
+    r"""Text of UTF-8 bytes; characters written as two surrogates of three bytes each (CESU-8) are mended.
+
+    Returns None for anything else: a guess such as latin-1 would spoil every other character of the line.
+
+    >>> decode(b"a \xed\xa0\xbc\xed\xbd\x95")
+    'a 🍕'
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    try:
+        return data.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeError:
+        return None
+
+
+def shown(data: bytes) -> str:
+    """Bytes as text for a dead letter, whatever they are."""
+    return data.decode("utf-8", "backslashreplace")

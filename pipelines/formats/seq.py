@@ -1,0 +1,85 @@
+"""Three parallel files for each split: `seq.in`, `seq.out` and `label` (SNIPS, ATIS, MixSNIPS, MixATIS).
+
+    seq.in   play  calm jazz
+    seq.out  O B-mood B-genre
+    label    PlayMusic
+    -> Utterance(words=["play", "calm", "jazz"], intents=["PlayMusic"],
+                 spans=[SlotSpan(1, 2, "mood"), SlotSpan(2, 3, "genre")])
+
+Words are divided by runs of blanks, since published files have double and trailing ones. Several intents are joined
+by `#`, in the order of their clauses.
+
+Refused: R101 bytes, R102 no words, R105 a line that one of the files lacks, R106 counts of words and tags differ,
+R107 malformed tag, R108 empty label.
+Source: Goo et al., NAACL 2018 (github MiuLab/SlotGated-SLU, `data/`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice, zip_longest
+
+from grammar.words import words
+from pipelines.formats.lines import Range, Source, cuts, decode, lines, shown
+from pipelines.formats.tags import TagError, decode_tags
+from pipelines.record import Rejection, Utterance
+
+COMPANIONS = ("seq.out", "label")
+
+
+def plan(source: Source, size: int) -> list[Range]:
+    """Ranges of the same lines in the three files; the last one takes what any file has left over."""
+    ranges: list[Range] = []
+    files = [open(path, "rb") for path in source.companions]  # noqa: SIM115
+    try:
+        first, starts = 1, [0 for _ in files]
+        for cut in cuts(source.path, size):
+            # `starts` already counts bytes, so summing lengths is cheaper than asking each file where it is.
+            stops = [at + sum(map(len, islice(file, cut.count))) for at, file in zip(starts, files, strict=True)]
+            ranges.append(Range(source, len(ranges), cut.start, cut.stop, first, tuple(starts), tuple(stops)))
+            first, starts = first + cut.count, stops
+    finally:
+        for file in files:
+            file.close()
+    sizes = tuple(os.path.getsize(path) for path in source.companions)
+    if ranges:
+        ranges[-1] = ranges[-1]._replace(stops=sizes)
+    elif any(sizes):
+        ranges.append(Range(source, 0, 0, 0, 1, tuple(0 for _ in sizes), sizes))
+    return ranges
+
+
+def read(range_: Range) -> Iterator[Utterance | Rejection]:
+    """One row for each line."""
+    source = range_.source
+    paths = (source.path, *source.companions)
+    starts, stops = (range_.start, *range_.starts), (range_.stop, *range_.stops)
+    columns = [lines(*bounds) for bounds in zip(paths, starts, stops, strict=True)]
+    for number, row in enumerate(zip_longest(*columns), range_.first_line):
+        yield _record(source, number, row)
+
+
+def _record(source: Source, number: int, row: tuple[bytes | None, ...]) -> Utterance | Rejection:
+    raw = "\n".join(shown(column or b"") for column in row)
+    if any(column is None for column in row):
+        names = [os.path.basename(path) for path in (source.path, *source.companions)]
+        missing = ", ".join(f"`{name}`" for name, column in zip(names, row, strict=True) if column is None)
+        return source.reject(number, "R105", raw, f"{missing} has no line {number}")
+    texts = [decode(column) for column in row if column is not None]
+    if any(text is None for text in texts):
+        return source.reject(number, "R101", raw)
+    text, tagged, label = (text.strip(" \t") for text in texts if text is not None)
+    found, tags = words(text, "given"), words(tagged, "given")
+    if not found:
+        return source.reject(number, "R102", raw)
+    if len(found) != len(tags):
+        return source.reject(number, "R106", raw, f"{len(found)} words, {len(tags)} tags")
+    intents = label.split("#")
+    if not all(intents):
+        return source.reject(number, "R108", raw)
+    try:
+        spans = decode_tags(tags)
+    except TagError as error:
+        return source.reject(number, "R107", raw, str(error))
+    return Utterance(source.corpus, source.file, number, source.split, text, found, intents, spans, raw=raw)

@@ -1,0 +1,134 @@
+"""Rows: what a corpus file becomes on its way to a shard.
+
+    one record of a file  ->  one Utterance  ->  one Example
+                         \\->  one Rejection \\->  one Rejection
+
+Nothing is dropped: every record that a reader meets comes out as exactly one row. Rows are NamedTuples with list
+fields, since those cross Beam fastest and come back equal to themselves; a `Tree` never leaves a function call.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+REASONS = {
+    # Reading a file.
+    "R101": "the bytes are not UTF-8",
+    "R102": "the record has no words",
+    "R103": "the text is not the JSON that this format expects",
+    "R104": "a field is missing or has the wrong type",
+    "R105": "the parallel files have different numbers of lines",
+    "R106": "words and tags differ in number",
+    "R107": "a tag or a line of tags is malformed",
+    "R108": "the record has no intent",
+    "R109": "the slot marks in the text are malformed",
+    "R110": "the row is published without labels",
+    "R111": "the annotated text and the utterance differ",
+    "R112": "the line has the wrong number of columns",
+    "R113": "a slot has no words",
+    # Making a tree.
+    "R201": "the tree cannot be read",
+    "R202": "a label cannot be written in the tree language",
+    "R203": "a word cannot be written in the tree language",
+    "R204": "two slots cross",
+    "R205": "a slot is empty or lies outside the utterance",
+    "R206": "the tree is too large: over 1,000 levels, over 1 MiB, or too long to align",
+    "R207": "the actions do not rebuild the tree",
+    "R208": "a copied leaf is not the word of the utterance at its position",
+    # Finding the clauses of several intents.
+    "R301": "no border between clauses fits the intents",
+    "R302": "several borders between clauses fit the intents",
+}
+"""Why a record is refused: code -> reason. Codes are stable; a detail may follow the reason."""
+
+
+class SlotSpan(NamedTuple):
+    """A slot over the words `[start, end)`, 0-based."""
+
+    start: int
+    end: int
+    label: str
+
+
+class Rejection(NamedTuple):
+    """A record that does not become an example. `code` is one of `REASONS`; `raw` is the record as it stood."""
+
+    corpus: str
+    file: str
+    line: int
+    code: str
+    reason: str
+    raw: str
+    split: str = ""
+
+
+class Utterance(NamedTuple):
+    """One utterance with its labels, whatever file it came from.
+
+    A tagged corpus fills `intents` and `spans`; a corpus of trees fills `tree`, and `positions` when it knows them.
+
+    Attributes:
+        file: path of the file under the input that was given, with `/`.
+        line: 1-based line of the record's start, or number of its element in a JSON list.
+        text: the utterance in its own case and spelling.
+        words: its words; spans and positions count these.
+        intents: in the order of their clauses; more than one for a compound request.
+        tree: the tree in brackets, or empty.
+        positions: for each leaf of `tree`, left to right, the word that it copies, or -1 for a generated word.
+        raw: the record as it stood, for dead letters.
+    """
+
+    corpus: str
+    file: str
+    line: int
+    split: str
+    text: str
+    words: list[str]
+    intents: list[str]
+    spans: list[SlotSpan]
+    tree: str = ""
+    positions: list[int] | None = None
+    domain: str = ""
+    licence: str = ""
+    locale: str = ""
+    raw: str = ""
+
+    @property
+    def id(self) -> str:
+        """`corpus/file:line`, which no other row of a data set has."""
+        return f"{self.corpus}/{self.file}:{self.line}" if self.corpus else f"{self.file}:{self.line}"
+
+    def reject(self, code: str, detail: str = "") -> Rejection:
+        """This utterance, refused."""
+        return Rejection(
+            self.corpus, self.file, self.line, code, reason(code, detail), self.raw or self.text, self.split
+        )
+
+
+class Example(NamedTuple):
+    """One row of a shard: the fields are the columns of `grammar.shard.SCHEMA`, in their order."""
+
+    id: str
+    corpus: str
+    domain: str
+    file: str
+    line: int
+    split: str
+    licence: str
+    locale: str
+    utterance: str
+    words: list[str]
+    tree: str
+    actions: list[int]
+    symbols: list[str]
+    copy: list[int]
+    composed: bool = False
+
+
+def reason(code: str, detail: str = "") -> str:
+    """The reason of a code, with what was found.
+
+    >>> reason("R106", "3 words, 4 tags")
+    'words and tags differ in number: 3 words, 4 tags'
+    """
+    return f"{REASONS[code]}: {detail}" if detail else REASONS[code]
