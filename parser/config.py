@@ -1,0 +1,205 @@
+"""Settings of a run: documented dataclasses, read from TOML, unknown keys refused with the nearest name.
+
+    config = load("base", ["train.epochs=5", "model.copy=false"])
+
+A name without a suffix is a file of `parser/configs/`; anything else is a path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A setting that is unknown, of the wrong type or out of range; the message says how to mend it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """What the network is made of. Widths are numbers of units."""
+
+    word_dim: int = 100
+    """Width of a word embedding."""
+    char_dim: int = 24
+    """Width of a character embedding."""
+    char_hidden: int = 50
+    """Width of a word's character vector; 0 leaves characters out."""
+    chars: str = "cnn"
+    """`cnn` (width 3, max over places) or `lstm` (last state, as published)."""
+    encoder_hidden: int = 200
+    """Width of the BiLSTM's state, both directions together; even."""
+    encoder_layers: int = 1
+    """Layers of the BiLSTM."""
+    action_dim: int = 100
+    """Width of an action vector: labels, lexicon words, copied words, composed nodes."""
+    decoder_hidden: int = 200
+    """Width of the history LSTM, the stack-LSTM and the last hidden layer."""
+    dropout: float = 0.4
+    """Share of units dropped: word input, encoder states, action vectors, features."""
+    word_init: float = 0.1
+    """Standard deviation of fresh word embeddings."""
+    lowercase: bool = True
+    """Look words up in lower case; characters and leaves keep their case."""
+    stack: bool = False
+    """The stack-LSTM (Dyer et al. 2015), with composition of closed nodes."""
+    history: bool = True
+    """The LSTM over the actions taken so far."""
+    context: bool = True
+    """Embeddings of the open node's label and of its last finished child."""
+    front: bool = True
+    """The encoder state of the word after the last copied one, and learned biases by distance from it."""
+    attention: str = "dot"
+    """`dot`, `additive` (as published) or `none`."""
+    copy: bool = True
+    """Leaves may be copied from the utterance; without it every leaf comes from the lexicon."""
+    joint: bool = True
+    """One softmax over all symbols and positions; false: action first, then label or word (as published)."""
+    marginal: bool = False
+    """Add up the probabilities of all ways to write the same word: equal words, and the lexicon."""
+    init_from_encoder: bool = True
+    """Start history and stack from the encoder's last states; false: from zeros."""
+    lexicon_min: int = 0
+    """Leaf words seen this often in training may be generated too; 0: only those never copied."""
+
+    def __post_init__(self) -> None:
+        _among("model.chars", self.chars, ("cnn", "lstm"))
+        _among("model.attention", self.attention, ("dot", "additive", "none"))
+        if self.encoder_hidden % 2:
+            raise ConfigError("`model.encoder_hidden` must be even: each direction takes half")
+        if not (self.stack or self.history):
+            raise ConfigError("`model.stack` and `model.history` are both off; the parser needs one of them")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError("`model.dropout` must be at least 0 and below 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How it is trained."""
+
+    epochs: int = 30
+    """Passes over the training split."""
+    batch_size: int = 64
+    """Utterances in one optimizer step."""
+    window: int = 20
+    """Batches that are sorted by length together; larger pads less and mixes less."""
+    lr: float = 4e-3
+    """Peak learning rate of AdamW."""
+    lr_floor: float = 0.02
+    """Share of the peak at which the cosine ends."""
+    warmup: int = 50
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.0
+    """Of AdamW."""
+    clip: float = 5.0
+    """Largest norm of the gradient."""
+    unk: float = 0.5
+    """Chance that a word seen once in training is read as unknown."""
+    seed: int = 1
+    """Of the weights, the order and dropout."""
+    evaluate_every: int = 1
+    """Epochs between evaluations on dev."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints within an epoch; every epoch ends with one."""
+    bf16: bool = True
+    """Use bfloat16 where the device is a GPU."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "window", "evaluate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"`train.{name}` must be at least 1")
+        if self.lr <= 0:
+            raise ConfigError("`train.lr` must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """A whole run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def from_dict(data: Mapping[str, Any]) -> Config:
+    """Check and build a config.
+
+    Raises:
+        ConfigError: unknown section or key, wrong type, value out of range.
+    """
+    parts: dict[str, type] = {"model": ModelConfig, "train": TrainConfig}
+    built: dict[str, Any] = {}
+    for section, values in data.items():
+        if section not in parts:
+            raise ConfigError(_unknown("section", section, parts))
+        fields = {f.name: f for f in dataclasses.fields(parts[section])}
+        for key, value in values.items():
+            if key not in fields:
+                raise ConfigError(_unknown("setting", f"{section}.{key}", [f"{section}.{name}" for name in fields]))
+            default = fields[key].default
+            if isinstance(default, float) and type(value) is int:
+                value = float(value)
+            if type(value) is not type(default):
+                raise ConfigError(f"`{section}.{key}` must be a {type(default).__name__}, not {value!r}")
+            built.setdefault(section, {})[key] = value
+    return Config(**{section: parts[section](**values) for section, values in built.items()})
+
+
+def names() -> list[str]:
+    """The configs that come with the package."""
+    return sorted(f.name[:-5] for f in resources.files("parser.configs").iterdir() if f.name.endswith(".toml"))
+
+
+def load(name: str, changes: Sequence[str] = ()) -> Config:
+    """Read a config by name or path and apply `section.key=value` changes.
+
+    Raises:
+        ConfigError: no such config, not TOML, or a bad setting.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        if name not in names():
+            raise ConfigError(f"no config `{name}`; there are {', '.join(names())}, or give the path of a TOML file")
+        text = (resources.files("parser.configs") / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error}") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    for change in changes:
+        key, equals, value = change.partition("=")
+        section, dot, setting = key.strip().partition(".")
+        if not (equals and dot):
+            raise ConfigError(f"cannot read `{change}`; write `section.key=value`, as in `train.epochs=5`")
+        data.setdefault(section, {})[setting] = _value(value.strip())
+    return from_dict(data)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word is a string
+
+
+def _among(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigError(f"`{name}` must be one of {', '.join(choices)}, not `{value}`")
+
+
+def _unknown(what: str, name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"unknown {what} `{name}`" + (f"; the nearest is `{near[0]}`" if near else f"; known: {', '.join(known)}")

@@ -1,0 +1,99 @@
+"""A model against one split of a data set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+from grammar.actions import Action, Kind, build
+from grammar.ontology import Ontology
+from grammar.tree import Tree
+from parser.decode import Parse, greedy
+from parser.metrics import Score, slices_of
+from parser.model import Model
+from parser.vocab import Vocab
+
+
+@dataclass(slots=True)
+class Gold:
+    """One row of a shard as a tree."""
+
+    id: str
+    words: list[str]
+    tree: Tree
+    positions: list[int]
+
+
+def gold_of(row: dict[str, Any]) -> Gold:
+    """The tree that a row's actions build: training machines need no bracket reader."""
+    actions = [
+        Action(Kind(kind), symbol, copy)
+        for kind, symbol, copy in zip(row["actions"], row["symbols"], row["copy"], strict=True)
+    ]
+    positions = [action.copy for action in actions if action.kind is Kind.TER]
+    return Gold(row["id"], row["words"], build(actions), positions)
+
+
+def parse_all(
+    model: Model,
+    vocab: Vocab,
+    utterances: Sequence[list[str]],
+    batch_size: int = 128,
+    progress: Callable[[int], None] | None = None,
+) -> list[Parse]:
+    """Parse many utterances in batches of similar length; the result is in the given order."""
+    model.eval()
+    order = sorted(range(len(utterances)), key=lambda i: len(utterances[i]))
+    parses: list[Parse | None] = [None] * len(utterances)
+    for start in range(0, len(order), batch_size):
+        index = order[start : start + batch_size]
+        for i, parse in zip(index, greedy(model, vocab, [utterances[i] for i in index]), strict=True):
+            parses[i] = parse
+        if progress:
+            progress(len(index))
+    return [parse for parse in parses if parse is not None]
+
+
+def evaluate(
+    model: Model,
+    vocab: Vocab,
+    ontology: Ontology,
+    values: set[tuple[str, str]],
+    rows: Iterable[dict[str, Any]],
+    *,
+    rejected: int = 0,
+    without: str = "",
+    batch_size: int = 128,
+    progress: Callable[[int], None] | None = None,
+    errors: list[tuple[Gold, Parse]] | None = None,
+) -> dict[str, Any]:
+    """The figures of one split.
+
+    Args:
+        model, vocab, ontology, values: of the model directory.
+        rows: of the split.
+        rejected: rows of the split that conversion rejected; they count as wrong.
+        without: leave out rows with a label that matches this pattern, as in `IN:UNSUPPORTED*`.
+        batch_size: utterances parsed together.
+        progress: called with the number of utterances done.
+        errors: gets every wrong parse.
+    """
+    golds = [gold_of(row) for row in rows]
+    if without:
+        golds = [gold for gold in golds if not any(fnmatch(node.label, without) for node in gold.tree.walk())]
+    started = time.process_time()
+    parses = parse_all(model, vocab, [gold.words for gold in golds], batch_size, progress)
+    seconds = time.process_time() - started
+    score = Score()
+    for gold, parse in zip(golds, parses, strict=True):
+        slices = slices_of(gold.tree, values, ontology)
+        if (
+            not score.add(gold.tree, gold.positions, parse.tree, parse.positions, ontology, slices)
+            and errors is not None
+        ):
+            errors.append((gold, parse))
+    score.add_rejected(rejected)
+    return score.to_dict() | {"utterances_per_cpu_second": len(golds) / max(seconds, 1e-9)}

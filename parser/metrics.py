@@ -1,0 +1,110 @@
+"""How good a set of trees is: exact match, intent accuracy, labelled bracket F1, and slices of them.
+
+Definitions are those of the shards' contract: two trees are equal when their canonical texts are;
+a bracket is a label with the positions of its leaves, or their words where they were generated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from grammar.actions import GENERATED
+from grammar.ontology import Ontology
+from grammar.tree import Leaf, Tree
+
+Bracket = tuple[str, tuple[int | str, ...]]
+
+
+def clause_intents(tree: Tree, ontology: Ontology) -> list[str]:
+    """The intents of the clauses in order: the root, or the children of a root function."""
+    if ontology.kind(tree.label) != "function":
+        return [tree.label]
+    return [intent for child in tree.children if isinstance(child, Tree) for intent in clause_intents(child, ontology)]
+
+
+def brackets(tree: Tree, positions: Sequence[int]) -> Counter[Bracket]:
+    """The multiset of (label, leaves) of a tree whose leaves stand at `positions` (-1: generated)."""
+    names: list[int | str] = [
+        word if position == GENERATED else position for word, position in zip(tree.words(), positions, strict=True)
+    ]
+    return Counter((label, tuple(names[i] for i in leaves)) for label, leaves in tree.constituents())
+
+
+def slot_values(tree: Tree) -> list[tuple[str, str]]:
+    """(label, words in lower case) of every node that holds words directly."""
+    values = []
+    for node in tree.walk():
+        words = [child.word.lower() for child in node.children if isinstance(child, Leaf)]
+        if words:
+            values.append((node.label, " ".join(words)))
+    return values
+
+
+@dataclass(slots=True)
+class Score:
+    """Sums over utterances, and what they come to."""
+
+    n: int = 0
+    exact: int = 0
+    exact_positions: int = 0
+    intents: int = 0
+    matched: int = 0
+    predicted: int = 0
+    gold: int = 0
+    slices: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(
+        self,
+        gold: Tree,
+        gold_positions: Sequence[int],
+        predicted: Tree,
+        predicted_positions: Sequence[int],
+        ontology: Ontology,
+        slices: Iterable[str] = (),
+    ) -> bool:
+        """Count one utterance; returns whether the trees are equal."""
+        exact = gold == predicted
+        self.n += 1
+        self.exact += exact
+        self.exact_positions += exact and list(gold_positions) == list(predicted_positions)
+        self.intents += clause_intents(gold, ontology) == clause_intents(predicted, ontology)
+        want, got = brackets(gold, gold_positions), brackets(predicted, predicted_positions)
+        self.matched += (want & got).total()
+        self.gold += want.total()
+        self.predicted += got.total()
+        for name in slices:
+            counts = self.slices.setdefault(name, [0, 0])
+            counts[0] += 1
+            counts[1] += exact
+        return exact
+
+    def add_rejected(self, rows: int) -> None:
+        """Rows that conversion rejected count as wrong."""
+        self.n += rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures of `evaluate --json`; shares between 0 and 1."""
+        n = max(1, self.n)
+        return {
+            "n": self.n,
+            "exact_match": self.exact / n,
+            "exact_match_positions": self.exact_positions / n,
+            "intent_accuracy": self.intents / n,
+            "bracket_f1": 2 * self.matched / max(1, self.gold + self.predicted),
+            "slices": {
+                name: {"n": count, "exact_match": right / count} for name, (count, right) in sorted(self.slices.items())
+            },
+        }
+
+
+def slices_of(gold: Tree, known_values: set[tuple[str, str]], ontology: Ontology) -> list[str]:
+    """The slices an utterance falls into, by its gold tree."""
+    unseen = any(value not in known_values for value in slot_values(gold))
+    return [
+        "unseen value" if unseen else "all values seen",
+        f"intents {len(clause_intents(gold, ontology))}",
+        f"depth {gold.depth()}",
+    ]

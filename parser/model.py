@@ -1,0 +1,265 @@
+"""The parser's network: features of the parse so far -> a distribution over symbols and positions.
+
+    B utterances   T actions   W words   N real actions of the batch   S symbols (see `vocab`)
+    E encoder state   A action vector   H decoder state
+
+One decision is a distribution over `S + W` places: RED, every label, every lexicon word, every
+position of the utterance (the copy mechanism: lexicon and positions in one softmax, after Fan et
+al. 2017, no gate). `loss` sees all actions of a batch at once (a wavefront: nothing loops over
+actions but the stack's recurrence, which runs by stack depth); `naive` is the definition that a
+test holds it to, `decode` takes one action at a time.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from parser.batch import Batch, Input
+from parser.config import ModelConfig
+from parser.encoder import Encoder
+from parser.legal import Legal
+from parser.vocab import Vocab
+
+NEVER = -1e9
+REACH = 10
+"""Distances from the front pointer beyond this count as this."""
+
+
+class Memory:
+    """An encoded batch: what every decision looks at."""
+
+    def __init__(self, states_BWE: Tensor, final_BE: Tensor, inputs: Input) -> None:
+        self.states_BWE = states_BWE
+        self.final_BE = final_BE
+        width = states_BWE.size(1)
+        place = torch.arange(width, device=states_BWE.device)
+        self.place_W = place
+        self.length_B = inputs.length_B
+        self.padding_BW = place[None] >= inputs.length_B[:, None]
+        self.surface_BW = inputs.surface_BW
+        self.lexical_BW = inputs.lexical_BW
+
+
+class Model(nn.Module):
+    """See the module's text; switches are in `config.ModelConfig`."""
+
+    def __init__(self, vocab: Vocab, legal: Legal, config: ModelConfig) -> None:
+        super().__init__()
+        self.config, self.legal = config, legal
+        self.S, self.L = vocab.symbols, len(vocab.labels)
+        E, A, H = config.encoder_hidden, config.action_dim, config.decoder_hidden
+        self.encoder = Encoder(vocab, config)
+        self.embed = nn.Embedding(self.S + 1, A)  # the last one stands before the first action
+        self.copied = nn.Linear(E, A)
+        features = 0
+        if config.history:
+            self.history = nn.LSTM(A, H, batch_first=True)
+            self.history_start = nn.Linear(E, 2 * H) if config.init_from_encoder else None
+            features += H
+        if config.stack:
+            self.stack = nn.LSTMCell(A, H)
+            self.stack_start = nn.Linear(E, 2 * H) if config.init_from_encoder else None
+            self.compose = nn.Linear(2 * A, A)
+            features += H
+        if config.context:
+            self.parent = nn.Embedding(self.L + 1, A // 2)
+            self.sibling = nn.Embedding(self.S + 1, A // 2)
+            features += 2 * (A // 2)
+        if config.front:
+            features += E
+            self.near_attention = nn.Embedding(2 * REACH + 1, 1)
+            self.near_copy = nn.Embedding(2 * REACH + 1, 1)
+            nn.init.zeros_(self.near_attention.weight)
+            nn.init.zeros_(self.near_copy.weight)
+        if config.attention == "dot":
+            self.query = nn.Linear(features, E, bias=False)
+        elif config.attention == "additive":
+            # The stack asks where there is one, as published.
+            self.query = nn.Linear(H if config.stack else features, H)
+            self.key = nn.Linear(E, H, bias=False)
+            self.energy = nn.Linear(H, 1, bias=False)
+        self.hidden = nn.Linear(features + (E if config.attention != "none" else 0), H)
+        self.symbols = nn.Linear(H, self.S)
+        self.pointer = nn.Linear(H, E, bias=False) if config.copy else None
+        self.kinds = None if config.joint else nn.Linear(H, 3)
+        self.dropout = nn.Dropout(config.dropout)
+
+    # -- parts that training, decoding and the definition share -------------------------------
+
+    def encode(self, inputs: Input, unk: float = 0.0) -> Memory:
+        """Read the utterances."""
+        return Memory(*self.encoder(inputs, unk), inputs)
+
+    def start(self, layer: nn.Linear | None, memory: Memory) -> tuple[Tensor, Tensor]:
+        """(h, c) [B, H] of history or stack before the first action."""
+        if layer is None:
+            zero = memory.final_BE.new_zeros(len(memory.final_BE), self.config.decoder_hidden)
+            return zero, zero
+        h, c = layer(memory.final_BE).chunk(2, -1)
+        return torch.tanh(h), c
+
+    def action_vectors(self, symbol_BT: Tensor, copy_BT: Tensor, memory: Memory) -> Tensor:
+        """[B, T, A]: the embedding of a symbol, or the encoder state of a copied word."""
+        vectors = self.embed(symbol_BT.clamp(min=0))
+        if self.config.copy:
+            words = torch.tanh(self.copied(_rows(memory.states_BWE, copy_BT.clamp(min=0))))
+            vectors = torch.where((copy_BT >= 0)[..., None], words, vectors)
+        return self.dropout(vectors)
+
+    def composed(self, label_NA: Tensor, mean_NA: Tensor) -> Tensor:
+        """[N, A]: the vector of a closed node, from its label and the mean of its children."""
+        return torch.tanh(self.compose(torch.cat([label_NA, mean_NA], -1)))
+
+    def decide(
+        self,
+        memory: Memory,
+        history_BTH: Tensor | None,
+        stack_BTH: Tensor | None,
+        parent_BT: Tensor,
+        sibling_BT: Tensor,
+        front_BT: Tensor,
+        legal: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        """Log-probabilities [B, T, S + W].
+
+        Args:
+            memory: the encoded utterances.
+            history_BTH, stack_BTH: states before the action; None where switched off.
+            parent_BT, sibling_BT, front_BT: as in `batch.Columns`.
+            legal: labels [B, T, L], word [B, T], RED [B, T] that may come.
+        """
+        parts = [part for part in (history_BTH, stack_BTH) if part is not None]
+        if self.config.context:
+            parts += [self.parent(parent_BT), self.sibling(sibling_BT)]
+        near_BTW = None
+        if self.config.front:
+            inside = (front_BT < memory.length_B[:, None])[..., None]
+            at = torch.minimum(front_BT, memory.length_B[:, None] - 1)
+            parts.append(_rows(memory.states_BWE, at) * inside)
+            near_BTW = (memory.place_W - front_BT[..., None]).clamp(-REACH, REACH) + REACH
+        features = self.dropout(torch.cat(parts, -1))
+        if self.config.attention != "none":
+            query = stack_BTH if stack_BTH is not None and self.config.attention == "additive" else features
+            features = torch.cat([features, self._attend(query, memory, near_BTW)], -1)
+        hidden = self.dropout(torch.tanh(self.hidden(features)))
+        scores = [self.symbols(hidden)]
+        if self.pointer is not None:
+            copy_BTW = self.pointer(hidden) @ memory.states_BWE.mT
+            if near_BTW is not None:
+                copy_BTW = copy_BTW + self.near_copy(near_BTW)[..., 0]
+            scores.append(copy_BTW.masked_fill(memory.padding_BW[:, None], NEVER))
+        else:
+            scores.append(features.new_full((*hidden.shape[:2], len(memory.place_W)), NEVER))
+        scores_BTX = torch.cat(scores, -1).float()
+        labels, word, red = legal
+        words = word[..., None].expand(-1, -1, scores_BTX.size(-1) - 1 - self.L)
+        barred = ~torch.cat([red[..., None], labels, words], -1)
+        if self.kinds is None:
+            return scores_BTX.masked_fill(barred, NEVER).log_softmax(-1)
+        return self._in_two_steps(scores_BTX, self.kinds(hidden).float(), barred, labels.any(-1), word, red)
+
+    def _in_two_steps(
+        self, scores: Tensor, kinds: Tensor, barred: Tensor, label: Tensor, word: Tensor, red: Tensor
+    ) -> Tensor:
+        """First the action, then its label or word, as published."""
+        kinds = kinds.masked_fill(~torch.stack([label, word, red], -1), NEVER).log_softmax(-1)
+        scores = scores.masked_fill(barred, NEVER)
+        labels = scores[..., 1 : 1 + self.L].log_softmax(-1) + kinds[..., 0:1]
+        words = scores[..., 1 + self.L :].log_softmax(-1) + kinds[..., 1:2]
+        return torch.cat([kinds[..., 2:3], labels, words], -1).masked_fill(barred, NEVER)
+
+    def _attend(self, query_BTX: Tensor, memory: Memory, near_BTW: Tensor | None) -> Tensor:
+        """[B, T, E]: the mean of the encoder states, weighted by the query."""
+        if self.config.attention == "dot":
+            energy = self.query(query_BTX) @ memory.states_BWE.mT
+        else:
+            sums = self.query(query_BTX)[:, :, None] + self.key(memory.states_BWE)[:, None]
+            energy = self.energy(torch.tanh(sums))[..., 0]
+        if near_BTW is not None:
+            energy = energy + self.near_attention(near_BTW)[..., 0]
+        return energy.masked_fill(memory.padding_BW[:, None], NEVER).softmax(-1) @ memory.states_BWE
+
+    # -- training: all actions of a batch at once ----------------------------------------------
+
+    def forward(self, batch: Batch, unk: float = 0.0) -> Tensor:
+        """The negative log-likelihood of the gold actions, summed over them, in nats."""
+        memory = self.encode(batch, unk)
+        vectors = self.action_vectors(batch.symbol_BT, batch.copy_BT, memory)
+        history = stack = None
+        if self.config.history:
+            start = self.embed.weight[self.S].expand(len(vectors), 1, -1)
+            h, c = self.start(self.history_start, memory)
+            history, _ = self.history(torch.cat([start, vectors[:, :-1]], 1), (h[None], c[None].contiguous()))
+        if self.config.stack:
+            stack = self._stack_states(batch, vectors, memory)
+        legal = self._legal(batch)
+        logp = self.decide(memory, history, stack, batch.parent_BT, batch.sibling_BT, batch.front_BT, legal)
+        return -(self._gold(logp, batch, memory) * batch.real_BT).sum()
+
+    def _gold(self, logp: Tensor, batch: Batch, memory: Memory) -> Tensor:
+        """[B, T] log-probability of the gold action."""
+        target = torch.where(batch.copy_BT >= 0, self.S + batch.copy_BT, batch.symbol_BT).clamp(min=0)
+        gold = logp.gather(-1, target[..., None])[..., 0]
+        if not self.config.marginal:
+            return gold
+        # A word may be written in several ways: every position that holds it, and the lexicon.
+        same = (batch.surface_BT[..., None] == memory.surface_BW[:, None]) & (batch.surface_BT >= 0)[..., None]
+        ways = logp[..., self.S :].masked_fill(~same, NEVER)
+        lexical = logp.gather(-1, batch.lexical_BT.clamp(min=0)[..., None])
+        ways = torch.cat([ways, lexical.masked_fill((batch.lexical_BT < 0)[..., None], NEVER)], -1)
+        return torch.where(batch.surface_BT >= 0, ways.logsumexp(-1), gold)
+
+    def _legal(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        labels = self.legal.takes_PL[batch.parent_BT]
+        row, step, label = batch.blocked_X3.unbind(-1)
+        labels[row, step, label] = False
+        real = batch.real_BT
+        # Padding gets an open mask, or its softmax would be over nothing.
+        return labels | ~real[..., None], self.legal.words_P[batch.parent_BT] | ~real, batch.red_BT.bool() | ~real
+
+    def _stack_states(self, batch: Batch, vectors_BTA: Tensor, memory: Memory) -> Tensor:
+        """[B, T, H]: the stack-LSTM's top before every action.
+
+        Each action pushes one element: slot t is what action t pushed, and the top before action t
+        is slot t - 1. Closed nodes are composed first, by height; then the recurrence runs by
+        depth, since an element's state comes from the element below it.
+        """
+        real = batch.real_BT
+        vectors_NA = self._composed_nodes(batch, vectors_BTA[real])
+        bottom_h, bottom_c = self.start(self.stack_start, memory)
+        gates_N4H = functional.linear(vectors_NA, self.stack.weight_ih, self.stack.bias_ih)[batch.order_N]
+        h, c = bottom_h, bottom_c
+        levels = []
+        for gates, under in zip(
+            gates_N4H.split(batch.level_sizes), batch.under_N.split(batch.level_sizes), strict=True
+        ):
+            h, c = lstm_step(self.stack, gates, h[under], c[under])
+            levels.append(h)
+        states_NH = torch.empty_like(torch.cat(levels)).index_copy(0, batch.order_N, torch.cat(levels))
+        slots = bottom_h.new_zeros(*real.shape, bottom_h.size(-1)).masked_scatter(real[..., None], states_NH)
+        return torch.cat([bottom_h[:, None], slots[:, :-1]], 1)
+
+    def _composed_nodes(self, batch: Batch, vectors_NA: Tensor) -> Tensor:
+        """The vectors with every RED's replaced by that of the node it closes."""
+        label_NA = self.embed(batch.parent_BT[batch.real_BT] + 1)
+        for red, child, owner in batch.closed:
+            zeros = vectors_NA.new_zeros(len(red), vectors_NA.size(-1))
+            total = zeros.index_add(0, owner, vectors_NA[child])
+            many = torch.bincount(owner, minlength=len(red)).clamp(min=1)
+            node = self.composed(label_NA[red], total / many[:, None])
+            vectors_NA = vectors_NA.index_copy(0, red, node.to(vectors_NA.dtype))
+        return vectors_NA
+
+
+def lstm_step(cell: nn.LSTMCell, gates_N4H: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """One LSTM step whose input product is already made."""
+    i, f, g, o = (gates_N4H + functional.linear(h, cell.weight_hh, cell.bias_hh)).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _rows(states_BWE: Tensor, place_BT: Tensor) -> Tensor:
+    """[B, T, E]: the states at some places."""
+    return states_BWE.gather(1, place_BT[..., None].expand(-1, -1, states_BWE.size(-1)))
