@@ -16,14 +16,14 @@ from grammar.ontology import Ontology
 from grammar.tree import Leaf, Span, Tree
 
 if TYPE_CHECKING:
-    from grammar.check import check
+    from grammar.checker import check
     from grammar.finding import Finding
     from grammar.syntax import parse
 
 __all__ = ["Finding", "Leaf", "Ontology", "Span", "Tree", "check", "parse"]
 __version__ = "0.1.0"
 
-_LAZY = {"Finding": "grammar.finding", "check": "grammar.check", "parse": "grammar.syntax"}
+_LAZY = {"Finding": "grammar.finding", "check": "grammar.checker", "parse": "grammar.syntax"}
 
 
 def __getattr__(name: str) -> Any:

@@ -116,9 +116,9 @@ def build(actions: Iterable[Action]) -> Tree:
 class _Open:
     label: str
     children: list[Tree | Leaf] = field(default_factory=list)
-
-    def child_labels(self) -> list[str]:
-        return [child.label for child in self.children if isinstance(child, Tree)]
+    # A child counts from when it is opened: what the parent still lacks is then paid for.
+    child_labels: list[str] = field(default_factory=list)
+    total: int = 0
 
 
 class State:
@@ -166,7 +166,7 @@ class State:
         if self.ontology is None:
             return action.kind is Kind.RED or self._fits(1)
         if action.kind is Kind.RED:
-            return not self.ontology.missing(top.label, top.child_labels(), len(top.children))
+            return not self.ontology.missing(top.label, top.child_labels, top.total)
         return self.ontology.takes_words(top.label) and self._fits(1, top.label, None)
 
     def allowed(self, labels: Iterable[str]) -> tuple[set[str], bool, bool]:
@@ -183,7 +183,11 @@ class State:
         if not self.allows(action):
             raise TransitionError(f"{action} is not allowed at action {self.taken}, open nodes: {self.open_labels}")
         self.taken += 1
+        if self._stack and action.kind is not Kind.RED:
+            self._stack[-1].total += 1
         if action.kind is Kind.NT:
+            if self._stack:
+                self._stack[-1].child_labels.append(action.symbol)
             self._stack.append(_Open(action.symbol))
         elif action.kind is Kind.TER:
             self._stack[-1].children.append(Leaf(action.symbol))
@@ -205,7 +209,7 @@ class State:
         if not self._stack:
             return label in self.ontology.roots and self._fits(1 + self.ontology.cost(label))
         top = self._stack[-1]
-        return self.ontology.takes(top.label, label, top.child_labels()) and self._fits(
+        return self.ontology.takes(top.label, label, top.child_labels) and self._fits(
             1 + self.ontology.cost(label), top.label, label
         )
 
@@ -216,12 +220,12 @@ class State:
         pending = self.depth
         if self.ontology is not None:
             for node in self._stack:
-                pending += self.ontology.missing_cost(node.label, node.child_labels(), len(node.children))
+                pending += self.ontology.missing_cost(node.label, node.child_labels, node.total)
             # The open node gets this child, which may be one that it still lacked.
             if parent is not None:
                 top = self._stack[-1]
-                before = self.ontology.missing_cost(top.label, top.child_labels(), len(top.children))
-                labels = top.child_labels() + ([child] if child is not None else [])
-                after = self.ontology.missing_cost(top.label, labels, len(top.children) + 1)
+                before = self.ontology.missing_cost(top.label, top.child_labels, top.total)
+                labels = top.child_labels + ([child] if child is not None else [])
+                after = self.ontology.missing_cost(top.label, labels, top.total + 1)
                 pending += after - before
         return self.taken + cost + pending <= self.max_actions

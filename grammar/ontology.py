@@ -36,6 +36,7 @@ FUNCTIONS = frozenset({"and", "add"})
 
 KINDS = ("intent", "function", "slot")
 _FIELDS = frozenset({"takes", "required", "repeated", "words", "least", "description", "examples", "count", "counts"})
+_LEAST = {"intent": 0, "function": 2, "slot": 1}
 _IMPOSSIBLE = 1 << 20
 
 
@@ -133,12 +134,13 @@ class Ontology:
         absent = node.required - set(children)
         lack = max(0, node.least - total - len(absent))
         cost = sum(1 + self._costs[child] for child in absent)
-        return cost + lack * self._filler(label, set(children) | absent) if lack else cost
+        return cost + self._filler(label, set(children) | absent, lack) if lack else cost
 
     def nearest(self, label: str) -> str | None:
         """The known label that is spelt most like `label`, if any is close."""
         same = [known for known in self.nodes if known.lower() == label.lower()]
-        return (same or difflib.get_close_matches(label, sorted(self.nodes), 1) or [None])[0]
+        close = same or difflib.get_close_matches(label, sorted(self.nodes), 1)
+        return close[0] if close else None
 
     def sha256(self) -> str:
         """A hash of what it allows (descriptions and counts left out)."""
@@ -159,9 +161,9 @@ class Ontology:
                 for key in ("takes", "required", "repeated"):
                     if value := getattr(node, key):
                         lines.append(f"{key} = {_list(value)}")
-                if node.words:
-                    lines.append("words = true")
-                if node.least:
+                if node.words != _words_by_default(kind, bool(node.takes)):
+                    lines.append(f"words = {str(node.words).lower()}")
+                if node.least != _LEAST[kind]:
                     lines.append(f"least = {node.least}")
                 if node.description:
                     lines.append(f"description = {_quote(node.description)}")
@@ -191,11 +193,15 @@ class Ontology:
             if label not in self.nodes:
                 raise OntologyError(f"`roots` names the unknown label `{label}`; add a table for it")
 
-    def _filler(self, label: str, before: set[str]) -> int:
-        """Cost of the cheapest further child."""
+    def _filler(self, label: str, before: set[str], lack: int) -> int:
+        """Cost of the `lack` cheapest further children."""
         node = self.nodes[label]
-        options = [1 + self._costs[c] for c in node.takes if c in node.repeated or c not in before]
-        return min([1] if node.words else options, default=_IMPOSSIBLE)
+        if node.words:
+            return lack
+        again = min((1 + self._costs[child] for child in node.repeated), default=_IMPOSSIBLE)
+        # A child that may stand only once fills one gap at most.
+        once = sorted(1 + self._costs[child] for child in node.takes - node.repeated - before)[:lack]
+        return sum(sorted([*once, *[again] * lack])[:lack])
 
     def _completion_costs(self) -> dict[str, int]:
         """Fixpoint: a node costs its RED, what it requires, and fillers up to `least`."""
@@ -350,13 +356,17 @@ def _node(kind: str, label: str, table: object, source: str) -> Node:
         takes=frozenset(table.get("takes", ())),
         required=frozenset(table.get("required", ())),
         repeated=frozenset(table.get("repeated", ())),
-        words=table.get("words", kind == "slot" and "takes" not in table),
-        least=table.get("least", {"intent": 0, "function": 2, "slot": 1}[kind]),
+        words=table.get("words", _words_by_default(kind, bool(table.get("takes")))),
+        least=table.get("least", _LEAST[kind]),
         description=table.get("description", ""),
         examples=tuple(table.get("examples", ())),
         count=table.get("count", 0),
         counts=table.get("counts", {}),
     )
+
+
+def _words_by_default(kind: str, takes: bool) -> bool:
+    return kind == "slot" and not takes
 
 
 def _quote(text: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 _ESCAPED = re.compile(r"([ ()\\])")
+_ESCAPE = re.compile(r"\\([ ()\\])")
 _UNWRITABLE = re.compile(r"[\t\r\n]")
 
 
@@ -154,6 +155,15 @@ def escape(word: str) -> str:
     'a\\ \\(b\\)'
     """
     return _ESCAPED.sub(r"\\\1", word)
+
+
+def unescape(text: str) -> str:
+    r"""Undo `escape`. A backslash before any other character stays as it is.
+
+    >>> unescape("a\\ \\(b\\)")
+    'a (b)'
+    """
+    return _ESCAPE.sub(r"\1", text)
 
 
 def is_writable(word: str) -> bool:

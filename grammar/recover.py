@@ -1,0 +1,212 @@
+"""Syntax findings (E1): one scan over the tokens that goes on after a mistake.
+
+It is held equal to the grammar by a test: it finds nothing exactly where Lark parses. Where it finds
+something, it still hands over the tree that was most likely meant, so that one missing bracket does
+not hide a misspelt label.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from grammar.finding import Finding, Fix, Related
+from grammar.rules import MAX_BYTES, MAX_DEPTH, finding
+from grammar.tree import Leaf, Span, Tree, unescape
+
+# A bracket, or an atom with its escapes, right and wrong ones alike.
+_TOKEN = re.compile(r"[()]|(?:[^ \t\r\n()\\]|\\[^\t\r\n]?)+")
+_WRONG_ESCAPE = re.compile(r"\\(?:[ ()\\]|(?P<wrong>[^ ()\\]?))")
+_NOT_LABEL = re.compile(r"[^A-Za-z0-9_.:/\-!@#<>=+*?'$%]")
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a scan gave. `tree` is None where nothing like a tree was found; a node whose label is
+    unusable has the label ``""``."""
+
+    tree: Tree | None
+    findings: list[Finding]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A bracket that is not closed yet."""
+
+    at: int
+    atoms: list[Span] = field(default_factory=list)  # before the first child
+    children: list[Tree | Leaf] = field(default_factory=list)
+    empty: list[Span] = field(default_factory=list)  # brackets with nothing in them
+
+
+def over_limit(text: str) -> Finding | None:
+    """E112 or E113 where the text is over a limit, found without a parser."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        return finding("E113", Span(0, len(text)), size=size)
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        # The leaf below the deepest node has brackets too.
+        if depth > MAX_DEPTH + 1:
+            return finding("E112", Span(*token.span()))
+    return None
+
+
+def scan(text: str) -> Recovered:
+    """Everything that is wrong with the syntax of `text`, in order of place, and the tree as far as it goes."""
+    if over := over_limit(text):
+        return Recovered(None, [over])
+    scanner = _Scanner(text)
+    scanner.run()
+    return Recovered(scanner.tree, sorted(scanner.findings, key=lambda f: (f.span.start, f.code)))
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tree: Tree | None = None
+        self.findings: list[Finding] = []
+        self.stack: list[_Open] = []
+        self.done = False  # the root was closed, whatever it was
+
+    def run(self) -> None:
+        before: Span | None = None
+        for token in _TOKEN.finditer(self.text):
+            span = Span(*token.span())
+            if token[0] == "(":
+                if self.done:
+                    self.rest(span)
+                    return
+                self.stack.append(_Open(span.start))
+            elif token[0] == ")":
+                if self.stack:
+                    self.close(span.end)
+                else:
+                    self.findings.append(finding("E102", span, Fix(span, "", safe=False)))
+            elif self.stack:
+                self.atom(span)
+            elif self.done:
+                self.rest(span)
+                return
+            else:
+                before = Span(before.start if before else span.start, span.end)
+        if before:
+            where = "before" if self.done or self.stack else "instead of"
+            self.findings.append(finding("E106", before, where=where, help="remove it; a tree begins with `(`"))
+        if self.stack:
+            self.unclosed()
+        elif not self.done and not self.findings:
+            self.findings.append(finding("E111", Span(0, len(self.text))))
+
+    def rest(self, span: Span) -> None:
+        """The root is closed but the text goes on; what follows is not read."""
+        end = len(self.text.rstrip(" \t\r\n"))
+        if self.text[span.start] == "(":
+            help_ = "join the trees as `(and ...)`, write one a line, or remove a `)` before it that closes too much"
+        else:
+            help_ = "remove it, or a `)` before it that closes too much"
+        self.findings.append(finding("E106", Span(span.start, end), where="after", help=help_))
+
+    def atom(self, span: Span) -> None:
+        top = self.stack[-1]
+        self.escapes(span)
+        if top.children or top.empty:
+            self.beside(span)
+            top.children.append(self.leaf(span))
+        else:
+            top.atoms.append(span)
+
+    def close(self, end: int) -> None:
+        """A bracket closes the newest open one: a leaf, a node, or nothing at all."""
+        top = self.stack.pop()
+        span = Span(top.at, end)
+        self.done = not self.stack
+        if top.children or top.empty:
+            self.node(top, span)
+        elif top.atoms:
+            self.leaves(top, span)
+        elif self.stack:
+            self.stack[-1].empty.append(span)  # its parent knows whether `()` may stand there
+        else:
+            self.findings.append(finding("E103", span))
+
+    def node(self, top: _Open, span: Span) -> None:
+        if not (len(top.empty) == 1 and len(top.atoms) == 1 and not top.children):
+            self.findings += [finding("E103", empty, Fix(empty, "", safe=False)) for empty in top.empty]
+        if not top.atoms:
+            if top.children:
+                self.findings.append(finding("E104", Span(top.at, top.at + 1)))
+            tree = Tree("", top.children, span, Span(top.at, top.at + 1))
+        else:
+            label, *loose = top.atoms
+            if loose:
+                self.beside(Span(loose[0].start, loose[-1].end))
+            children = [*map(self.leaf, loose), *top.children]
+            tree = Tree(self.label(label), children, span, label)
+        if self.stack:
+            self.stack[-1].children.append(tree)
+        else:
+            self.tree = tree
+
+    def leaves(self, top: _Open, span: Span) -> None:
+        if self.stack:
+            self.stack[-1].children += map(self.leaf, top.atoms)
+            return
+        inner = Span(top.atoms[0].start, top.atoms[-1].end)
+        text = self.text[inner.start : inner.end]
+        if len(top.atoms) == 1:
+            help_ = f"a node without children is written `({text}())`"
+        else:
+            help_ = f"a node's words have their own brackets, as in `({text.replace(' ', '(', 1)}))`"
+        self.findings.append(finding("E105", inner, word=text, help=help_))
+
+    def unclosed(self) -> None:
+        """One finding for all open brackets; then they are closed, to see what is in them."""
+        end = len(self.text.rstrip(" \t\r\n"))
+        missing = len(self.stack)
+        at = self.stack[-1].at
+        self.findings.append(
+            finding(
+                "E101",
+                Span(at, at + 1),
+                Fix(Span(end, end), ")" * missing, safe=False),
+                Related(Span(end, end), "the text ends here"),
+                count="this bracket is" if missing == 1 else f"{missing} brackets are",
+                brackets=")" * missing if missing <= 8 else f"{missing} closing brackets",
+            )
+        )
+        while self.stack:
+            top = self.stack[-1]
+            if top.children or top.empty or (top.atoms and len(self.stack) > 1):
+                self.close(end)
+            else:
+                self.stack.pop()  # an empty bracket or a lone root word: enough was said
+
+    def label(self, span: Span) -> str:
+        text = self.text[span.start : span.end]
+        if wrong := _NOT_LABEL.search(text):
+            if not any(self.wrong_escapes(span)):
+                at = span.start + wrong.start()
+                self.findings.append(finding("E107", Span(at, at + 1), char=wrong[0]))
+            return ""
+        return text
+
+    def leaf(self, span: Span) -> Leaf:
+        return Leaf(unescape(self.text[span.start : span.end]), span)
+
+    def beside(self, span: Span) -> None:
+        words = self.text[span.start : span.end]
+        self.findings.append(finding("E108", span, Fix(span, f"({words})", safe=True), words=words))
+
+    def escapes(self, span: Span) -> None:
+        for wrong in self.wrong_escapes(span):
+            text = self.text[wrong.start : wrong.end]
+            fix = Fix(Span(wrong.start, wrong.start), "\\", safe=True)
+            self.findings.append(finding("E109" if len(text) == 2 else "E110", wrong, fix, escape=text))
+
+    def wrong_escapes(self, span: Span) -> Iterator[Span]:
+        for match in _WRONG_ESCAPE.finditer(self.text, span.start, span.end):
+            if match["wrong"] is not None:
+                yield Span(*match.span())
