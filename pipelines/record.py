@@ -26,6 +26,7 @@ REASONS = {
     "R111": "the annotated text and the utterance differ",
     "R112": "the line has the wrong number of columns",
     "R113": "a slot has no words",
+    "R114": "the TOP tree is malformed",
     # Making a tree.
     "R201": "the tree cannot be read",
     "R202": "a label cannot be written in the tree language",
@@ -35,6 +36,7 @@ REASONS = {
     "R206": "the tree is too large: over 1,000 levels, over 1 MiB, or too long to align",
     "R207": "the actions do not rebuild the tree",
     "R208": "a copied leaf is not the word of the utterance at its position",
+    "R209": "the ontology does not allow the tree",
     # Finding the clauses of several intents.
     "R301": "no border between clauses fits the intents",
     "R302": "several borders between clauses fit the intents",
@@ -131,4 +133,9 @@ def reason(code: str, detail: str = "") -> str:
     >>> reason("R106", "3 words, 4 tags")
     'words and tags differ in number: 3 words, 4 tags'
     """
-    return f"{REASONS[code]}: {detail}" if detail else REASONS[code]
+    return f"{REASONS[code]}: {storable(detail)}" if detail else REASONS[code]
+
+
+def storable(text: str) -> str:
+    """Text that a file can hold: a lone surrogate, which JSON escapes can bring in, becomes its own escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

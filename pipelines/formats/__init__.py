@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.formats import brackets, files, seq
+from pipelines.formats import bio, brackets, files, massive, seq, snips, top
 from pipelines.formats.lines import Range, Source
 from pipelines.record import Rejection, Utterance
 
@@ -65,6 +65,32 @@ FORMATS: dict[str, Format] = {
             seq.read,
             companions=seq.COMPANIONS,
         ),
+        Format(
+            "bio",
+            "a word and its tag on a line, blank line between utterances: MixATIS of AGIF, xSID, CoNLL with intents",
+            ("*.bio", "*.conll", "*.iob", "*.txt"),
+            bio.plan,
+            bio.read,
+        ),
+        Format(
+            "snips",
+            "JSON chunks with entities: SNIPS 2017, data sets of Snips NLU",
+            ("*.json",),
+            snips.plan,
+            snips.read,
+            tokeniser="words-1",
+            split_of=snips.split_of,
+            leave_out=snips.leave_out,
+        ),
+        Format(
+            "massive",
+            "JSON lines with `[slot : value]` inside the text: MASSIVE",
+            ("*.jsonl",),
+            massive.plan,
+            massive.read,
+            tokeniser="words-1",
+        ),
+        Format("top", "trees in square brackets in a TSV: TOP, TOPv2", ("*.tsv",), top.plan, top.read),
     )
 }
 

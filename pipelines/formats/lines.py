@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pipelines.record import Rejection, reason
+from pipelines.record import Rejection, reason, storable
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -37,7 +37,7 @@ class Source(NamedTuple):
 
     def reject(self, line: int, code: str, raw: str, detail: str = "", split: str = "") -> Rejection:
         """A record of this file, refused."""
-        return Rejection(self.corpus, self.file, line, code, reason(code, detail), raw, split or self.split)
+        return Rejection(self.corpus, self.file, line, code, reason(code, detail), storable(raw), split or self.split)
 
 
 class Range(NamedTuple):
@@ -56,11 +56,11 @@ class Range(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Bytes `[start, stop)` of a file, which hold `count` whole lines."""
+    """Bytes `[start, stop)` of a file, which hold `lines` whole lines."""
 
     start: int
     stop: int
-    count: int
+    lines: int
 
 
 def cuts(path: str, size: int, ends_record: Callable[[bytes], bool] | None = None) -> Iterator[Cut]:
@@ -83,7 +83,7 @@ def plan_lines(source: Source, size: int, ends_record: Callable[[bytes], bool] |
     first = 1
     for cut in cuts(source.path, size, ends_record):
         ranges.append(Range(source, len(ranges), cut.start, cut.stop, first))
-        first += cut.count
+        first += cut.lines
     return ranges
 
 

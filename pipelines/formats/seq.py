@@ -36,9 +36,9 @@ def plan(source: Source, size: int) -> list[Range]:
         first, starts = 1, [0 for _ in files]
         for cut in cuts(source.path, size):
             # `starts` already counts bytes, so summing lengths is cheaper than asking each file where it is.
-            stops = [at + sum(map(len, islice(file, cut.count))) for at, file in zip(starts, files, strict=True)]
+            stops = [at + sum(map(len, islice(file, cut.lines))) for at, file in zip(starts, files, strict=True)]
             ranges.append(Range(source, len(ranges), cut.start, cut.stop, first, tuple(starts), tuple(stops)))
-            first, starts = first + cut.count, stops
+            first, starts = first + cut.lines, stops
     finally:
         for file in files:
             file.close()
