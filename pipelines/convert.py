@@ -1,0 +1,193 @@
+"""The conversion as a Beam pipeline: wiring only, the steps are plain functions of `spill.py`.
+
+    ranges -> Reshuffle -> spill -> group by bucket -> merge
+
+Elements are byte ranges and paths of files; a row never leaves the function that reads it, so memory does
+not grow with the corpus. The runner is always named: Beam's own default looks for a server first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from grammar import shard
+from grammar.ontology import load
+from pipelines import publish
+from pipelines.formats import FORMATS, Range, expand, plan
+from pipelines.spill import Job, count_slots, merge, merge_slots, spill
+from pipelines.splits import Dealing
+
+BYTES_PER_SHARD = 64 << 20
+_SEVERAL = frozenset({"seq", "bio"})
+"""Formats whose rows may have several intents; only for these are the slots of intents counted first."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """One conversion, as the command line gives it.
+
+    Attributes:
+        shards: of each split; 0 for one per 64 MiB of input.
+        range_bytes: size of the pieces that workers take.
+        beam: further flags, for Beam.
+    """
+
+    inputs: Sequence[str]
+    format: str
+    output: str
+    corpus: str = ""
+    multi_intent: str = "clauses"
+    coordinate: bool = False
+    dealing: Dealing = Dealing()
+    ontology: str = ""
+    shards: int = 0
+    max_rejected: float = 0.01
+    overwrite: bool = False
+    range_bytes: int = 16 << 20
+    runner: str = "FnApiRunner"
+    workers: int = 1
+    beam: Sequence[str] = field(default_factory=list)
+
+
+def run(options: Options) -> shard.Manifest:
+    """Convert, and publish the data set at once or not at all.
+
+    Raises:
+        ValueError: inputs, options or flags that cannot be used, or too many rows refused.
+        FileExistsError: the output is there and is not to be overwritten.
+    """
+    output = Path(options.output)
+    if output.exists() and any(output.iterdir()) and not options.overwrite:
+        raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
+    if output.exists() and any(output.iterdir()) and not (output / shard.MANIFEST).exists():
+        raise FileExistsError(f"{output} is not a data set, so it is not overwritten; give another `--output`")
+    corpus = options.corpus or output.resolve().name
+    flags = _flags(options)
+    sources = expand(list(options.inputs), options.format, corpus)
+    ranges = [range_ for source in sources for range_ in plan(source, options.range_bytes)]
+    size = sum(os.path.getsize(source.path) for source in sources)
+
+    build = output.resolve().with_name(f".{output.resolve().name}.{os.getpid()}.build")
+    job = Job(
+        build=str(build),
+        shards=options.shards or max(1, -(-size // BYTES_PER_SHARD)),
+        dealing=options.dealing,
+        multi_intent=options.multi_intent,
+        coordinate=options.coordinate,
+        ontology=load(options.ontology).dumps() if options.ontology else "",
+    )
+    job.work.mkdir(parents=True)
+    recorded = {
+        "format": options.format,
+        "inputs": [source.file for source in sources],
+        "multi_intent": job.multi_intent,
+        "coordinate": job.coordinate,
+        "split_by": job.dealing.by,
+        "dev_share": job.dealing.dev_share,
+        "test_share": job.dealing.test_share,
+        "ontology": Path(options.ontology).name,
+    }
+    try:
+        with _Progress(job, len(ranges)), beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
+            _ = pipeline | "convert" >> Convert(job, ranges, options.format in _SEVERAL)
+        manifest = publish.finish(job, corpus, FORMATS[options.format].tokeniser, recorded, options.max_rejected)
+        publish.reveal(build, output)
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
+    return manifest
+
+
+class Convert(beam.PTransform):
+    """Ranges -> shards on disk; yields the rows of each shard."""
+
+    def __init__(self, job: Job, ranges: Sequence[Range], several: bool) -> None:
+        super().__init__()
+        self.job, self.ranges, self.several = job, list(ranges), several
+
+    def expand(self, begin: Any) -> beam.PCollection:
+        job, slots = self.job, ""
+        ranges = begin | "ranges" >> beam.Create(list(enumerate(self.ranges)), reshuffle=False)
+        if self.several and job.multi_intent == "clauses":
+            counted = (
+                ranges
+                | "count slots" >> beam.Map(lambda item: count_slots(item[1], job))
+                | "add counts up" >> beam.CombineGlobally(merge_slots)
+            )
+            slots = beam.pvalue.AsSingleton(counted)
+        return (
+            ranges
+            | "deal ranges" >> beam.Reshuffle()
+            | "spill" >> beam.ParDo(Spill(job), slots)
+            | "by bucket" >> beam.GroupByKey()
+            | "merge" >> beam.MapTuple(lambda bucket, paths: merge(bucket, list(paths), job))
+        )
+
+
+class Spill(beam.DoFn):
+    """(number, range), slots -> (bucket, path of a bucket file)."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def process(self, element: tuple[int, Range], slots: str) -> Iterator[tuple[str, str]]:
+        spilled = spill(*element, self.job, slots)
+        Metrics.counter("treewright", "rows_in").inc(spilled.rows_in)
+        Metrics.counter("treewright", "rows_out").inc(spilled.rows_in - sum(spilled.rejected.values()))
+        Metrics.distribution("treewright", "rows_per_range").update(spilled.rows_in)
+        for code, rows in spilled.rejected.items():
+            Metrics.counter("treewright", f"rejected_{code}").inc(rows)
+        yield from spilled.files
+
+
+def _flags(options: Options) -> list[str]:
+    """Beam's flags. A flag that nobody knows is an error: Beam itself would only log it."""
+    flags = [f"--runner={options.runner}", *options.beam]
+    if options.workers > 1:
+        flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={options.workers}"]
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    for group in PipelineOptions.__subclasses__():
+        try:
+            group._add_argparse_args(parser)
+        except argparse.ArgumentError:
+            continue  # two groups share a flag; the first one is enough to know it
+    unknown = [flag for flag in parser.parse_known_args(flags)[1] if flag.startswith("-")]
+    if unknown:
+        raise ValueError(f"neither `convert` nor Beam knows `{unknown[0]}`; see `python -m pipelines convert --help`")
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    return [*flags, "--default_sdk_harness_log_level=WARNING"]
+
+
+class _Progress:
+    """One line on stderr, rewritten on a terminal: ranges read and shards written so far."""
+
+    def __init__(self, job: Job, total: int) -> None:
+        self.job, self.total, self.done = job, total, threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        if sys.stderr.isatty():
+            self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        if self.thread.is_alive():
+            self.thread.join()
+            print(file=sys.stderr)
+
+    def _watch(self) -> None:
+        while not self.done.wait(0.5):
+            read, written = (len(list((self.job.work / name).glob("*.json"))) for name in ("reports", "entries"))
+            print(f"\rread {read:,} of {self.total:,} ranges, wrote {written:,} shards", end="", file=sys.stderr)

@@ -1,0 +1,108 @@
+"""From a finished build to a data set: ontology, manifest, and one rename that makes all of it visible."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+import grammar
+from grammar import shard
+from grammar.ontology import Counts, loads
+from pipelines.record import REASONS
+from pipelines.spill import Job, merge, reports
+
+
+class TooManyRejected(ValueError):
+    """More rows were refused than the run allows; nothing was published."""
+
+
+def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_rejected: float) -> shard.Manifest:
+    """Write the ontology and, last, the manifest into the build directory; remove its temporary files.
+
+    Raises:
+        TooManyRejected: the message lists the commonest reasons.
+        ShardError: rows in, out and rejected do not add up.
+    """
+    rows_in, rejected, counts = 0, Counter[str](), Counts()
+    for report in reports(job):
+        rows_in += report["rows_in"]
+        rejected.update(report["rejected"])
+        counts.merge(Counts.from_json(report["counts"]))
+    _fill_gaps(job)
+    entries = [entry for entry in reports(job, "entries") if entry["split"]]
+    manifest = shard.Manifest(corpus=corpus, rows_in=rows_in, options=options, tokeniser=tokeniser)
+    for entry in entries:
+        split = entry.pop("split")
+        manifest.shards.append(entry)
+        manifest.splits[split] = manifest.splits.get(split, 0) + entry["rows"]
+        manifest.rows_out += entry["rows"]
+    refused = Path(job.build) / shard.REJECTED / shard.shard_name(shard.REJECTED, 0, 1)
+    if refused.exists():
+        splits = Counter(pq.read_table(refused, columns=["split"])["split"].to_pylist())
+        manifest.rejected_splits = dict(sorted(splits.items()))
+        manifest.rows_rejected = splits.total()
+    manifest.rejected = dict(sorted(rejected.items()))
+    manifest.check()
+    if manifest.rows_rejected > max_rejected * rows_in:
+        raise TooManyRejected(explain(manifest, max_rejected))
+    if not manifest.rows_out:
+        raise ValueError("no row was converted: the input is empty")
+
+    ontology = loads(job.ontology) if job.ontology else counts.ontology()
+    manifest.versions = versions()
+    manifest.grammar_sha256 = grammar_sha256()
+    manifest.ontology_sha256 = ontology.sha256()
+    manifest.fingerprint = shard.fingerprint(manifest.shards)
+    shutil.rmtree(job.work)
+    shard.write_text(Path(job.build) / shard.ONTOLOGY, ontology.dumps())
+    shard.write_text(Path(job.build) / shard.MANIFEST, manifest.dumps())
+    return manifest
+
+
+def reveal(build: Path, output: Path) -> None:
+    """Put the build where the data set belongs; one that stands there gives way whole."""
+    old = output.with_name(f".{output.name}.{os.getpid()}.old")
+    if output.exists():
+        os.replace(output, old)
+    os.replace(build, output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def explain(manifest: shard.Manifest, allowed: float) -> str:
+    """Why a run was stopped: the commonest reasons first."""
+    share = manifest.rows_rejected / max(1, manifest.rows_in)
+    lines = [
+        f"{manifest.rows_rejected:,} of {manifest.rows_in:,} rows ({share:.2%}) were rejected, more than "
+        f"`--max-rejected {allowed:g}` allows; nothing was published"
+    ]
+    for code, rows in Counter(manifest.rejected).most_common(5):
+        lines.append(f"  {rows:>8,}  {code}  {REASONS.get(code, '')}")
+    return "\n".join(lines)
+
+
+def versions() -> dict[str, str]:
+    """What made the data set."""
+    packages = {name: metadata.version(name) for name in ("apache-beam", "pyarrow")}
+    return {"treewright": grammar.__version__, "python": platform.python_version()} | packages
+
+
+def grammar_sha256() -> str:
+    """The hash of the tree language's grammar file."""
+    return hashlib.sha256((Path(grammar.__file__).parent / "tree.lark").read_bytes()).hexdigest()
+
+
+def _fill_gaps(job: Job) -> None:
+    """A split with any row has all its shards, so that `-of-00004` tells the truth."""
+    made = {entry["file"]: entry["split"] for entry in reports(job, "entries")}
+    for split in sorted({split for split in made.values() if split}):
+        for number in range(job.shards):
+            if shard.shard_name(split, number, job.shards) not in made:
+                merge(f"{split}-{number:05d}", [], job)
