@@ -78,6 +78,9 @@ def oracle(tree: Tree, positions: Sequence[int] | None = None) -> list[Action]:
         tree: any tree.
         positions: for each leaf, left to right, the position in the utterance of the word that it
             copies, or -1; without it every leaf is generated.
+
+    Raises:
+        ValueError: not one position for each leaf.
     """
     actions: list[Action] = []
     leaf = 0
@@ -87,7 +90,7 @@ def oracle(tree: Tree, positions: Sequence[int] | None = None) -> list[Action]:
         if item is None:
             actions.append(RED)
         elif isinstance(item, Leaf):
-            actions.append(TER(item.word, positions[leaf] if positions else GENERATED))
+            actions.append(TER(item.word, positions[leaf] if positions and leaf < len(positions) else GENERATED))
             leaf += 1
         else:
             actions.append(NT(item.label))

@@ -90,7 +90,8 @@ class Model(nn.Module):
 
     def encode(self, inputs: Input, unk: float = 0.0) -> Memory:
         """Read the utterances."""
-        return Memory(*self.encoder(inputs, unk), inputs)
+        states_BWE, final_BE = self.encoder(inputs, unk)
+        return Memory(states_BWE, final_BE, inputs)
 
     def start(self, layer: nn.Linear | None, memory: Memory) -> tuple[Tensor, Tensor]:
         """(h, c) [B, H] of history or stack before the first action."""

@@ -1,0 +1,116 @@
+"""A small invented world for parser tests: an ontology, rows of a shard, and a model."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+from grammar.actions import oracle
+from grammar.ontology import Ontology, infer
+from grammar.tree import Leaf, Tree
+from parser.batch import Examples
+from parser.checkpoint import Setup
+from parser.config import Config, from_dict
+from parser.metrics import slot_values
+from parser.model import Model
+from parser.vocab import build_vocab
+
+ITEMS = ["apples", "pears", "oat milk", "salt", "rye bread", "figs"]
+MEDIA = ["jazz", "music", "blue train", "folk"]
+
+
+def _slot(label: str, value: str, words: list[str], positions: list[int]) -> Tree:
+    leaves = []
+    for word in value.split():
+        positions.append(len(words))
+        words.append(word)
+        leaves.append(Leaf(word))
+    return Tree(label, leaves)
+
+
+def _shopping(rng: random.Random, words: list[str], positions: list[int]) -> Tree:
+    words += rng.choice([["add"], ["please", "buy"]])
+    first = _slot("ItemName", rng.choice(ITEMS), words, positions)
+    children = [first]
+    if rng.random() < 0.5:
+        words.append("and")
+        children = [Tree("add", [first, _slot("ItemName", rng.choice(ITEMS), words, positions)])]
+    return Tree("AddToListIntent", children)
+
+
+def _music(rng: random.Random, words: list[str], positions: list[int]) -> Tree:
+    words.append("play")
+    if rng.random() < 0.2:
+        words.append("something")
+        return Tree("PlayMusicIntent", [])
+    tree = Tree("PlayMusicIntent", [_slot("MediaType", rng.choice(MEDIA), words, positions)])
+    if rng.random() < 0.3:
+        # A word that the utterance does not hold: it has to be generated.
+        positions.append(-1)
+        tree = Tree(tree.label, [*tree.children, Tree("Device", [Leaf("HERE")])])
+    return tree
+
+
+def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows as `read_rows` yields them: single and compound requests."""
+    rng = random.Random(seed)
+    out = []
+    for i in range(count):
+        words: list[str] = []
+        positions: list[int] = []
+        if rng.random() < 0.4:
+            first = _shopping(rng, words, positions)
+            words.append("and")
+            tree = Tree("and", [first, _music(rng, words, positions)])
+        else:
+            tree = rng.choice([_shopping, _music])(rng, words, positions)
+        actions = oracle(tree, positions)
+        out.append(
+            {
+                "id": f"invented/rows:{i}",
+                "domain": "",
+                "words": words,
+                "tree": str(tree),
+                "actions": [int(a.kind) for a in actions],
+                "symbols": [a.symbol for a in actions],
+                "copy": [a.copy for a in actions],
+            }
+        )
+    return out
+
+
+def setup_of(data: list[dict[str, Any]], config: Config) -> Setup:
+    """Everything of a model but its weights, from rows."""
+    from parser.evaluate import gold_of
+
+    trees = [gold_of(row).tree for row in data]
+    ontology: Ontology = infer(trees)
+    vocab = build_vocab(data, ontology.labels(), config.model, "given")
+    return Setup(config, vocab, ontology, {value for tree in trees for value in slot_values(tree)})
+
+
+TINY: dict[str, Any] = {
+    "word_dim": 8,
+    "char_dim": 4,
+    "char_hidden": 6,
+    "encoder_hidden": 12,
+    "action_dim": 10,
+    "decoder_hidden": 14,
+    "dropout": 0.0,
+}
+
+
+def tiny(**changes: Any) -> Config:
+    """A small model with some switches set."""
+    return from_dict({"model": TINY | changes, "train": {"batch_size": 8, "epochs": 2, "warmup": 2, "lr": 0.01}})
+
+
+def world(count: int = 40, **changes: Any) -> tuple[Setup, Model, Examples, list[dict[str, Any]]]:
+    """(setup, model with seeded weights, examples, rows) of the invented world."""
+    data = rows(count)
+    setup = setup_of(data, tiny(**changes))
+    torch.manual_seed(3)
+    model = setup.build().eval()
+    return setup, model, Examples(data, setup.vocab, setup.ontology, setup.config.model.copy), data

@@ -1,0 +1,181 @@
+"""Training runs: equal losses after a kill, the commands, model directories, settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pytest
+from parsing import rows, setup_of, tiny
+from typer.testing import CliRunner
+
+import parser
+from grammar import shard
+from parser.__main__ import app
+from parser.batch import Order
+from parser.checkpoint import CheckpointError, load_model
+from parser.config import ConfigError, from_dict, load, names
+from parser.train import train
+
+SETTINGS = tiny().to_dict()
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """A small data set in the invented world of `parsing`."""
+    directory = tmp_path_factory.mktemp("shards")
+    entries, splits = [], {}
+    for seed, (split, count) in enumerate({"train": 120, "dev": 20, "test": 20}.items()):
+        blank = {"corpus": "invented", "file": "rows", "licence": "", "locale": "en", "composed": False}
+        table = [
+            blank | row | {"line": i, "split": split, "utterance": " ".join(row["words"])}
+            for i, row in enumerate(rows(count, seed))
+        ]
+        path = directory / shard.shard_name(split, 0, 1)
+        entries.append(shard.write_table(pa.Table.from_pylist(table, schema=shard.SCHEMA), path))
+        splits[split] = count
+    ontology = setup_of(rows(120, 0), tiny()).ontology
+    shard.write_text(directory / shard.ONTOLOGY, ontology.dumps())
+    total = sum(splits.values())
+    manifest = shard.Manifest(
+        corpus="invented",
+        rows_in=total + 5,
+        rows_out=total,
+        rows_rejected=5,
+        rejected={"R101": 5},
+        rejected_splits={"test": 5},
+        shards=entries,
+        splits=splits,
+        tokeniser="given",
+        fingerprint=shard.fingerprint(entries),
+    )
+    shard.write_text(directory / shard.MANIFEST, manifest.dumps())
+    return directory
+
+
+def losses(directory):
+    lines = (directory / "log.jsonl").read_text().splitlines()
+    return {e["step"]: e["loss"] for e in map(json.loads, lines) if e["event"] == "step"}
+
+
+def test_a_killed_run_resumes_with_the_same_losses(shards, tmp_path):
+    config = from_dict(
+        {
+            "model": SETTINGS["model"] | {"dropout": 0.3},
+            "train": SETTINGS["train"] | {"epochs": 3, "checkpoint_every": 4},
+        }
+    )
+    train(shards, tmp_path / "whole", config)
+
+    changes = [f"--set=model.{k}={json.dumps(v)}" for k, v in config.to_dict()["model"].items()]
+    changes += [f"--set=train.{k}={json.dumps(v)}" for k, v in config.to_dict()["train"].items()]
+    arguments = ["--shards", str(shards), "--output", str(tmp_path / "killed"), "--device", "cpu"]
+    command = [sys.executable, "-m", "parser", "train", *arguments]
+    run = subprocess.Popen([*command, *changes], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    log = tmp_path / "killed" / "log.jsonl"
+    deadline = time.time() + 120
+    # Kill it somewhere after the first checkpoint in the middle of an epoch.
+    while time.time() < deadline and run.poll() is None and not (log.exists() and log.read_text().count('"step"') > 12):
+        time.sleep(0.005)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    before = len(losses(tmp_path / "killed"))
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert 4 <= before < len(losses(tmp_path / "whole"))
+    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+
+
+def test_stopping_at_every_step_gives_the_same_losses(shards, tmp_path):
+    config = tiny(dropout=0.2)
+    train(shards, tmp_path / "whole", config)
+    train(shards, tmp_path / "parts", config, stop_after=7)
+    for _ in range(2):
+        train(shards, tmp_path / "parts", config, resume=True, stop_after=9)
+    train(shards, tmp_path / "parts", config, resume=True)
+
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+
+
+def test_train_evaluate_and_parse_commands(shards, tmp_path):
+    run = CliRunner().invoke
+    model = str(tmp_path / "model")
+    small = ["--set", "train.epochs=12", "--set", "train.batch_size=16", "--device", "cpu"]
+
+    trained = run(app, ["train", "--shards", str(shards), "--output", model, "--config", "tiny", *small])
+    assert trained.exit_code == 0, trained.output
+    scored = run(app, ["evaluate", "--model", model, "--shards", str(shards), "--json"])
+    figures = json.loads(scored.stdout)
+    assert figures["n"] == 25, "rejected rows count as wrong"
+    assert 0.5 < figures["exact_match"] <= 0.8
+    assert {"n", "exact_match", "exact_match_positions", "intent_accuracy", "bracket_f1", "slices"} <= set(figures)
+    assert (
+        figures["slices"]["unseen value"]["n"] + figures["slices"]["all values seen"]["n"] == 20
+        if "unseen value" in figures["slices"]
+        else True
+    )
+    (tmp_path / "in.txt").write_text("play jazz\nadd salt and figs\n")
+    parsed = run(app, ["parse", "--model", model, "--file", str(tmp_path / "in.txt"), "--format", "json"])
+    assert [json.loads(line)["utterance"] for line in parsed.stdout.splitlines()] == ["play jazz", "add salt and figs"]
+    stdin = run(app, ["parse", "--model", model, "-"], input="play jazz\n")
+    once = run(app, ["parse", "--model", model, "play jazz"])
+    assert stdin.stdout == once.stdout == str(parser.load(model).parse("play jazz").tree) + "\n"
+    again = run(app, ["train", "--shards", str(shards), "--output", model])
+    assert again.exit_code == 2 and "--resume" in again.output
+
+
+def test_api_refuses_an_empty_utterance(shards, tmp_path):
+    train(shards, tmp_path / "m", tiny(), stop_after=None)
+
+    with pytest.raises(ValueError, match="utterance 2 has no words"):
+        parser.load(tmp_path / "m").parse_many(["play", " "])
+
+
+def test_directories_that_are_no_models_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="python -m parser train"):
+        load_model(tmp_path)
+
+
+def test_unfit_shards_are_refused(tmp_path):
+    result = CliRunner().invoke(app, ["train", "--shards", str(tmp_path), "--output", str(tmp_path / "x")])
+
+    assert result.exit_code == 2
+    assert "python -m pipelines convert" in result.output
+
+
+def test_every_config_loads():
+    assert {"base", "published", "tiny"} <= set(names())
+    for name in names():
+        load(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["train.epoch=3"], "the nearest is `train.epochs`"),
+        (["train.lr=fast"], "`train.lr` must be a float"),
+        (["model.chars=rnn"], "one of cnn, lstm"),
+        (["epochs=3"], "write `section.key=value`"),
+        (["trian.epochs=3"], "the nearest is `train`"),
+        (["model.stack=false", "model.history=false"], "needs one of them"),
+    ],
+)
+def test_bad_settings_are_named(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        load("base", changes)
+
+
+def test_order_takes_every_example_once_and_repeats_itself():
+    order = Order(pa.array([5, 3, 9, 1, 4, 4, 8, 2, 7, 6, 3]).to_numpy(), batch_size=2, window=2, seed=7)
+    epochs = [[batch.tolist() for batch in order.epoch(e)] for e in range(3)]
+
+    assert all(sorted(i for batch in batches for i in batch) == list(range(11)) for batches in epochs)
+    assert all(len(batches) == len(order) for batches in epochs)
+    assert epochs[0] != epochs[1]
+    assert epochs[2] == [batch.tolist() for batch in order.epoch(2)]
