@@ -1,4 +1,4 @@
-"""python -m parser train | evaluate | parse
+"""python -m parser train | evaluate | parse | bench
 
 Results go to stdout, progress and log to stderr. Exit codes: 0 done, 2 could not run.
 """
@@ -166,6 +166,33 @@ def parse(
                 _print_parses(ready, block, form)
                 block = []
         _print_parses(ready, block, form)
+
+
+@app.command()
+def bench(
+    shards: Annotated[Path, typer.Option(help="A data set with the split train.")],
+    config: Annotated[str, typer.Option(help="A config, as for train.")] = "base",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: section.key=value.")] = None,
+    seconds: Annotated[float, typer.Option(help="CPU-seconds for each line.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    threads: Threads = 1,
+) -> None:
+    """Speed of training and parsing on the CPU, beside the naive definition in the same run.
+
+    Example: python -m parser bench --shards shards/snips --config published
+    """
+    with _failures():
+        from parser import config as configs
+        from parser.bench import bench as run
+
+        settings = configs.load(config, set_ or [])
+        _device("cpu", threads)
+        figures = run(shards, settings, seconds)
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            typer.echo(f"{name:28} {value:12,.1f}")
 
 
 def _lines(utterances: list[str], file: Path | None) -> Iterator[tuple[str, str]]:

@@ -103,8 +103,10 @@ class Score:
 def slices_of(gold: Tree, known_values: set[tuple[str, str]], ontology: Ontology) -> list[str]:
     """The slices an utterance falls into, by its gold tree."""
     unseen = any(value not in known_values for value in slot_values(gold))
+    intents = len(clause_intents(gold, ontology))
     return [
         "unseen value" if unseen else "all values seen",
-        f"intents {len(clause_intents(gold, ontology))}",
+        "compound" if intents > 1 else "single",
+        f"intents {intents}",
         f"depth {gold.depth()}",
     ]

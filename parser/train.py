@@ -61,7 +61,11 @@ def train(
         raise CheckpointError(f"{output} already holds a run; give --resume to continue it, or another --output")
 
     # Data and model. Everything random comes from the seed, in this order.
-    setup = Setup.load(output) if resume else _setup(shards, config, manifest.tokeniser)
+    setup = (
+        Setup.load(output)
+        if resume
+        else make_setup(list(read_rows(shards, "train")), shards, config, manifest.tokeniser)
+    )
     settings = setup.config.train
     torch.manual_seed(settings.seed)
     model = setup.build(device)
@@ -139,9 +143,9 @@ def train(
     return place["best"]
 
 
-def _setup(shards: str | Path, config: Config, tokeniser: str) -> Setup:
+def make_setup(rows: list[dict[str, Any]], shards: str | Path, config: Config, tokeniser: str) -> Setup:
+    """Vocabularies and slot values from training rows, the ontology from beside the shards."""
     ontology = ontologies.load(Path(shards) / ONTOLOGY)
-    rows = list(read_rows(shards, "train"))
     vocab = build_vocab(rows, ontology.labels(), config.model, tokeniser or "words-1")
     values = {value for row in rows for value in slot_values(gold_of(row).tree)}
     return Setup(config, vocab, ontology, values)

@@ -1,0 +1,42 @@
+# Every target does its own set-up: a bare machine needs Python 3.11 and this file.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?= demo
+
+.PHONY: demo test lint bench clean
+.DEFAULT_GOAL := test
+
+# torch comes first and alone, so that nothing else pulls another build of it.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; run make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+## demo: check, convert, train, evaluate and parse an invented corpus
+demo: $(READY)
+	@BIN=$(BIN) sh tests/demo.sh $(DEMO)
+
+## test: run all tests; those that need real corpora run when TREEWRIGHT_CORPORA names their folder
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+## lint: style, format and types
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## bench: training and parsing speed on the sample corpus
+bench: $(READY)
+	@mkdir -p $(DEMO)
+	$(BIN)/python -m pipelines samples --output $(DEMO)/bench --shards
+	$(BIN)/python -m parser bench --shards $(DEMO)/bench/shards
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
