@@ -260,6 +260,7 @@ class Counts:
         self.labels: Counter[str] = Counter()
         self.words: Counter[str] = Counter()
         self.childless: Counter[str] = Counter()
+        self.single: Counter[str] = Counter()  # one child, leaves included
         self.links: Counter[tuple[str, str]] = Counter()
         self.repeats: Counter[tuple[str, str]] = Counter()
 
@@ -273,6 +274,8 @@ class Counts:
                 self.words[node.label] += 1
             if not node.children:
                 self.childless[node.label] += 1
+            elif len(node.children) == 1:
+                self.single[node.label] += 1
             for child, n in below.items():
                 self.links[node.label, child] += n
                 if n > 1:
@@ -280,13 +283,13 @@ class Counts:
 
     def merge(self, other: Counts) -> None:
         """Add the counts of another part."""
-        for name in ("roots", "labels", "words", "childless", "links", "repeats"):
+        for name in ("roots", "labels", "words", "childless", "single", "links", "repeats"):
             getattr(self, name).update(getattr(other, name))
 
     def to_json(self) -> dict[str, list]:
         """Plain lists, for a file or a Beam element."""
         pairs = {name: sorted([*k, v] for k, v in getattr(self, name).items()) for name in ("links", "repeats")}
-        names = ("roots", "labels", "words", "childless")
+        names = ("roots", "labels", "words", "childless", "single")
         return {name: sorted([k, v] for k, v in getattr(self, name).items()) for name in names} | pairs
 
     @classmethod
@@ -314,11 +317,16 @@ class Counts:
                 takes=frozenset(takes),
                 repeated=frozenset(takes if kind == "function" else (c for p, c in self.repeats if p == label)),
                 words=self.words[label] > 0,
-                least=2 if kind == "function" else 0 if self.childless[label] or kind == "intent" else 1,
+                least=self._least(label, kind),
                 count=self.labels[label],
                 counts=takes,
             )
         return Ontology(nodes, sorted(self.roots))
+
+    def _least(self, label: str, kind: str) -> int:
+        if kind == "intent" or self.childless[label]:
+            return 0
+        return 2 if kind == "function" and not self.single[label] else 1
 
     def _kind(self, label: str, functions: Collection[str], clauses: Collection[str]) -> str:
         if label in functions:

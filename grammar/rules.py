@@ -322,7 +322,7 @@ _TABLE = (
     ),
     Rule(
         "E305",
-        "Unicode form differs",
+        "character form differs",
         "`{word}` differs from the utterance in its Unicode form",
         "write it as the utterance does, as {form}",
         "One letter can be one character or a letter and an accent (NFC and NFD). They look alike and are not equal.",

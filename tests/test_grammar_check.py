@@ -1,0 +1,244 @@
+"""Findings: the table of rules, the committed file of mistakes, and what must not be said."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import LABEL_CHARS, trees
+from typer.testing import CliRunner
+
+from grammar import Finding, Tree, check
+from grammar.__main__ import app
+from grammar.align import _align
+from grammar.files import read
+from grammar.ontology import loads
+from grammar.rules import EXAMPLE_ONTOLOGY, RULES, explain, index
+
+ROOT = Path(__file__).parent.parent
+ONTOLOGY = loads(EXAMPLE_ONTOLOGY)
+
+
+def codes(findings: list[Finding]) -> list[str]:
+    return [finding.code for finding in findings]
+
+
+# --- the table of rules
+
+
+@pytest.mark.parametrize("code", sorted(RULES.keys() - {"E114"}))
+def test_rule_examples(code: str) -> None:
+    rule = RULES[code]
+    ontology = ONTOLOGY if code.startswith("E2") else None
+    assert codes(check(rule.bad, ontology, rule.utterance or None)) == [code]
+    assert check(rule.good, ontology, rule.utterance or None) == []
+    assert rule.bad == "" or len(explain(code)) < 400
+
+
+@pytest.mark.parametrize("code", sorted(RULES))
+def test_rule_texts(code: str) -> None:
+    rule = RULES[code]
+    assert rule.code == code and code[:2] in ("E1", "E2", "E3")
+    assert rule.title[0].islower() and not rule.title.endswith(".")
+    assert rule.why.endswith(".") and rule.why[0] in "`ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    for text in (rule.message, rule.help):
+        assert not text.endswith(".") and "?" not in text.replace("* ?", "")
+
+
+def test_unreadable_row(tmp_path: Path) -> None:
+    for text, wanted in ((RULES["E114"].bad, ["E114"]), (RULES["E114"].good, [None])):
+        file = tmp_path / "rows.tsv"
+        file.write_text(text + "\n", encoding="utf-8")
+        assert [row.problem and row.problem.code for row in read(str(file))] == wanted
+
+
+def test_readme_holds_the_index() -> None:
+    assert index() in (ROOT / "grammar" / "README.md").read_text(encoding="utf-8")
+
+
+# --- the committed file of mistakes: line, column, code, counted by hand
+
+MISTAKES = [
+    (1, 12, "E101"),
+    (2, 58, "E102"),
+    (3, 49, "E103"),
+    (4, 43, "E104"),
+    (5, 7, "E105"),
+    (6, 29, "E106"),
+    (7, 31, "E107"),
+    (8, 46, "E108"),
+    (9, 38, "E109"),
+    (11, 15, "E201"),
+    (12, 30, "E202"),
+    (13, 14, "E203"),
+    (14, 52, "E204"),
+    (15, 28, "E205"),
+    (16, 29, "E206"),
+    (17, 20, "E207"),
+    (18, 34, "E208"),
+    (19, 13, "E209"),
+    (20, 46, "E301"),
+    (21, 53, "E302"),
+    (22, 73, "E303"),
+    (23, 40, "E304"),
+    (24, 36, "E305"),
+    (25, 67, "E201"),
+    (25, 93, "E301"),
+    (25, 130, "E108"),
+    (26, 38, "E101"),
+    (26, 67, "E303"),
+    (26, 83, "E207"),
+    (27, 50, "E301"),
+    (27, 55, "E202"),
+    (27, 62, "E301"),
+    (28, 1, "E114"),
+]
+
+
+def test_mistakes_are_reported_as_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(app, ["check", "tests/data/check/mistakes.tsv"])
+    expected = Path("tests/data/check/mistakes.expected").read_bytes().decode("utf-8")
+    assert result.exit_code == 1
+    assert result.stdout == expected
+    assert result.stderr == "29 trees in 1 file: 33 findings in 27 trees\n"
+
+
+def test_mistakes_stand_at_their_columns() -> None:
+    lines = (ROOT / "tests/data/check/mistakes.expected").read_text(encoding="utf-8").split("\n")
+    heads = [line[6:10] for line in lines if line.startswith("error[")]
+    places = [tuple(map(int, line.rsplit(":", 2)[1:])) for line in lines if line.lstrip().startswith("--> ")]
+    assert [(*place, code) for place, code in zip(places, heads, strict=True)] == MISTAKES
+
+
+def test_mistakes_are_many() -> None:
+    per_line = [len(list(group)) for _, group in itertools.groupby(MISTAKES, key=lambda mistake: mistake[0])]
+    assert per_line.count(3) == 3
+    kinds = {code for _, _, code in MISTAKES}
+    assert all(sum(code.startswith(family) for code in kinds) >= 5 for family in ("E1", "E2", "E3"))
+
+
+# --- syntax: what a person would say
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("(and(A(b))", [("E101", 0, 1)]),
+        ("(and(A(b", [("E101", 6, 7)]),
+        ("(", [("E101", 0, 1)]),
+        (")", [("E102", 0, 1)]),
+        ("()", [("E103", 0, 2)]),
+        ("(())", [("E103", 1, 3)]),
+        ("   ", [("E111", 0, 3)]),
+        ("play music", [("E106", 0, 10)]),
+        ("play music (A(b)", [("E106", 0, 10), ("E101", 11, 12)]),
+        ("(Title Star Wars)", [("E105", 1, 16)]),
+        ("(A(b\\", [("E101", 2, 3), ("E110", 4, 5)]),
+        ("(A\\x(b))", [("E109", 2, 4)]),
+        ("(A b c (d) e)", [("E108", 3, 6), ("E108", 11, 12)]),
+        ("(A(b)))(c", [("E102", 6, 7), ("E106", 7, 9)]),
+    ],
+)
+def test_syntax(text: str, wanted: list[tuple[str, int, int]]) -> None:
+    assert [(f.code, f.span.start, f.span.end) for f in check(text)] == wanted
+
+
+# --- ontology: one mistake, one finding
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("(SetTimerIntent(Durration(hour)))", ["E201"]),  # misspelt, so not missing too
+        ("(SetTimerIntent(Duration hour))", ["E208"]),
+        ("(and(SetTimerIntent)(PlayMusicIntent()))", ["E203", "E207"]),
+        ("(AddToListIntent(add(ItemName apples)(ItemName pears)))", ["E208", "E208"]),
+        ("(PlayMusicIntent(play)(some)(music))", ["E206"]),
+        ("(Foo(Bar(baz)))", ["E201", "E201"]),
+        ("(ItemName())", ["E205", "E209"]),
+        ("(PlayMusicIntent(MediaType(Title)))", []),  # a slot's name alone may be a word
+        ("(PlayMusicIntent(Préf(x)))", ["E107"]),
+    ],
+)
+def test_labels(text: str, wanted: list[str]) -> None:
+    assert sorted(codes(check(text, ONTOLOGY))) == wanted
+
+
+def test_a_spoken_word_is_a_word_even_if_it_is_spelt_like_a_label() -> None:
+    text = "(PlayMusicIntent(Title(Title track)))"
+    assert codes(check(text, ONTOLOGY)) == ["E202", "E208"]
+    assert check(text, ONTOLOGY, "play Title track") == []
+
+
+# --- alignment
+
+
+@pytest.mark.parametrize(
+    ("leaves", "utterance", "wanted"),
+    [
+        ("Star Wars", "play Star Wars", []),
+        ("Wars Star", "play Star Wars", ["E303"]),
+        ("tonight Star Wars", "play Star Wars tonight", ["E303"]),
+        ("la la la", "play la la", ["E302"]),
+        ("the The", "the the", ["E304"]),
+        ("STAR wars", "play Star Wars", ["E304", "E304"]),
+        ("Stra", "play Star", ["E301"]),
+        ("not", "play Star", []),
+    ],
+)
+def test_alignment(leaves: str, utterance: str, wanted: list[str]) -> None:
+    ontology = loads('[intents.P]\nwords = true\n[lexicon]\nwords = ["not"]')
+    assert codes(check(f"(P({leaves}))", ontology, utterance)) == wanted
+
+
+def test_utterance_may_be_words() -> None:
+    assert check("(P(New\\ York))", utterance=["to", "New York"]) == []
+    assert codes(check("(P(U.S.))", utterance="the U.S.")) == ["E301"]
+    assert check("(P(U.S.))", utterance="the U.S.", tokeniser="given") == []
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=6), st.lists(st.sampled_from("abc"), max_size=6))
+def test_alignment_is_a_longest_one(wanted: list[str], keys: list[str]) -> None:
+    def subsequence(some: tuple[str, ...]) -> bool:
+        rest = iter(keys)
+        return all(key in rest for key in some)
+
+    longest = max(
+        n for n in range(len(wanted) + 1) if any(subsequence(some) for some in itertools.combinations(wanted, n))
+    )
+    kept = tuple(key for key, aligned in zip(wanted, _align(wanted, keys), strict=True) if aligned)
+    assert len(kept) == longest
+    assert subsequence(kept)
+
+
+# --- properties
+
+_AWKWARD = st.text("()\\ \n" + LABEL_CHARS[:6] + "é\u0301", max_size=25)
+_KNOWN = st.sampled_from([*ONTOLOGY.labels(), "Titel", "x"])
+
+
+@settings(deadline=None)
+@given(_AWKWARD | trees(_KNOWN, _KNOWN).map(str), _AWKWARD)
+def test_never_a_crash_and_every_span_inside(text: str, utterance: str) -> None:
+    for finding in check(text, ONTOLOGY, utterance):
+        assert 0 <= finding.span.start <= finding.span.end <= len(text)
+        assert finding.code in RULES
+        assert finding.help
+
+
+@settings(deadline=None)
+@given(trees(_KNOWN, _KNOWN))
+def test_safe_fixes_mend(tree: Tree) -> None:
+    text, fixes = str(tree), [f.fix for f in check(str(tree), ONTOLOGY) if f.fix and f.fix.safe]
+    for fix in sorted(fixes, key=lambda fix: -fix.span.start):
+        text = text[: fix.span.start] + fix.text + text[fix.span.end :]
+    assert "E207" not in codes(check(text, ONTOLOGY))
+
+
+@given(trees())
+def test_a_tree_is_clean_against_its_own_words(tree: Tree) -> None:
+    assert check(str(tree), utterance=tree.words()) == []
