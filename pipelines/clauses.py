@@ -68,9 +68,8 @@ class SlotCounts:
             self.slots.setdefault(intent, Counter()).update(slots)
 
     def takes(self, intent: str, slots: Iterable[SlotSpan]) -> bool:
-        """Whether the intent was seen with each of the slots."""
-        seen = self.slots.get(intent, Counter[str]())
-        return all(span.label in seen for span in slots)
+        """Whether the intent was seen with each of the slots; an intent that never stood alone may take any."""
+        return intent not in self.slots or all(span.label in self.slots[intent] for span in slots)
 
     def to_json(self) -> dict[str, dict[str, dict[str, int]]]:
         """Counts as plain dicts, in a fixed order."""

@@ -102,9 +102,8 @@ class Utterance(NamedTuple):
 
     def reject(self, code: str, detail: str = "") -> Rejection:
         """This utterance, refused."""
-        return Rejection(
-            self.corpus, self.file, self.line, code, reason(code, detail), self.raw or self.text, self.split
-        )
+        raw = storable(self.raw or self.text)
+        return Rejection(self.corpus, self.file, self.line, code, reason(code, detail), raw, self.split)
 
 
 class Example(NamedTuple):

@@ -26,6 +26,7 @@ MULTI_INTENT = ("clauses", "label")
 MOST_LEVELS = 1_000
 MOST_BYTES = 1 << 20
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LABEL = re.compile(r"[A-Za-z0-9_.:/\-!@#<>=+*?'$%]+")
 
 
@@ -162,6 +163,8 @@ def _example(utterance: Utterance, tree: Tree, positions: list[int]) -> Example:
     for word in utterance.words:
         if not is_storable(word):
             raise TreeError("R203", repr(word))
+    if _SURROGATE.search(utterance.text + utterance.domain + utterance.locale):
+        raise TreeError("R101", "a lone surrogate")
     text = str(tree)
     if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES or tree.depth() > MOST_LEVELS:
         raise TreeError("R206")
@@ -203,4 +206,4 @@ def _example(utterance: Utterance, tree: Tree, positions: list[int]) -> Example:
 
 def is_storable(word: str) -> bool:
     """Whether the language and UTF-8 can both hold a word."""
-    return is_writable(word) and not any("\ud800" <= character <= "\udfff" for character in word)
+    return is_writable(word) and not _SURROGATE.search(word)

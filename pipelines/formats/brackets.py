@@ -67,6 +67,8 @@ def _alone(source: Source, number: int, text: str) -> Utterance | Rejection:
     except TreeError as error:
         return source.reject(number, error.code, text, str(error))
     found = tree.words()
+    if not found:
+        return source.reject(number, "R102", text)
     positions = list(range(len(found)))
     return Utterance(
         source.corpus, source.file, number, source.split, " ".join(found), found, [], [], str(tree), positions, raw=text

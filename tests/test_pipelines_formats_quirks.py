@@ -1,0 +1,160 @@
+"""One test for each quirk of a format, on the fields of its row."""
+
+import json
+
+import pytest
+
+from pipelines.formats import Source, plan, read
+from pipelines.formats.tags import TagError, decode_tags
+from pipelines.formats.top import convert
+from pipelines.record import Rejection, SlotSpan, Utterance
+
+
+@pytest.fixture
+def one(tmp_path):
+    """Write a file, read it, return its only row."""
+
+    def one(fmt, name, content, **companions):
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        (row,) = [row for r in plan(Source(str(tmp_path / name), name, format=fmt)) for row in read(r)]
+        return row
+
+    return one
+
+
+@pytest.mark.parametrize(
+    "tags, spans",
+    [
+        ("O B-a I-a O", [(1, 3, "a")]),  # IOB2
+        ("I-a I-a B-a", [(0, 2, "a"), (2, 3, "a")]),  # IOB1: B- only parts two of a kind
+        ("B-a B-a", [(0, 1, "a"), (1, 2, "a")]),
+        ("B-a I-a E-a S-a", [(0, 3, "a"), (3, 4, "a")]),  # IOBES
+        ("B-a L-a U-b", [(0, 2, "a"), (2, 3, "b")]),  # BILUO
+        ("O I-a", [(1, 2, "a")]),  # orphan
+        ("B-a I-b I-b", [(0, 1, "a"), (1, 3, "b")]),
+        ("E-a I-a", [(0, 1, "a"), (1, 2, "a")]),  # E- closes even when nothing was open
+        ("S-a I-a", [(0, 1, "a"), (1, 2, "a")]),
+        ("B-from.city-name I-from.city-name", [(0, 2, "from.city-name")]),
+        ("O", []),
+    ],
+)
+def test_tags_are_read_in_every_scheme(tags, spans):
+    assert [SlotSpan(*span) for span in spans] == decode_tags(tags.split())
+
+
+@pytest.mark.parametrize("tag", ["a", "B-", "-a", "X-a", "B_a", "o", "BI-a"])
+def test_a_malformed_tag_is_named(tag):
+    with pytest.raises(TagError, match="of word 2"):
+        decode_tags(["O", tag])
+
+
+def test_a_word_of_columns_between_tabs_may_hold_blanks(one):
+    row = one("bio", "x.txt", "play\tO\nblue moon\tB-title\nPlay\n")
+
+    assert row.words == ["play", "blue moon"]
+
+
+def test_a_single_token_sentence_is_no_intent_line(one):
+    row = one("bio", "x.txt", "stop O\nHalt\n\n")
+
+    assert (row.words, row.intents) == (["stop"], ["Halt"])
+
+
+def test_columns_of_numbers_are_words_unless_they_count(one):
+    counted = one("bio", "x.txt", "# intent = Set\n1 set O\n2 five B-n\n")
+    plain = one("bio", "x.txt", "# intent = Set\n1 CD B-n\n3 CD B-n\n")
+
+    assert (counted.words, plain.words) == (["set", "five"], ["1", "3"])
+
+
+def snips(*chunks):
+    data = [{"text": text, **({"entity": label} if label else {})} for text, label in chunks]
+    return json.dumps({"Play": [{"data": data}]})
+
+
+def test_blanks_at_the_edges_of_a_slot_are_outside_it(one):
+    row = one("snips", "x.json", snips(("play ", ""), (" calm  jazz ", "genre"), ("now", "")))
+
+    assert (["play", "calm", "jazz", "now"], [SlotSpan(1, 3, "genre")]) == (row.words, row.spans)
+
+
+def test_a_slot_that_ends_inside_a_word_cuts_it(one):
+    row = one("snips", "x.json", snips(("re", ""), ("play", "act"), ("ed", "")))
+
+    assert (["re", "play", "ed"], [SlotSpan(1, 2, "act")], "replayed") == (row.words, row.spans, row.text)
+
+
+def test_a_newline_in_the_text_is_a_blank(one):
+    assert one("snips", "x.json", snips(("\nplay\njazz \n", ""))).text == "play jazz"
+
+
+def test_the_case_of_a_corpus_is_kept(one):
+    assert one("snips", "x.json", snips(("Play JAZZ", ""))).words == ["Play", "JAZZ"]
+
+
+def massive(**fields):
+    row = {"locale": "en-US", "partition": "train", "scenario": "s", "intent": "i"}
+    return json.dumps(row | fields, ensure_ascii=False) + "\n"
+
+
+def test_touching_slots_of_one_label_stay_two(one):
+    row = one("massive", "x.jsonl", massive(utt="figs dates", annot_utt="[item : figs] [item : dates]"))
+
+    assert [SlotSpan(0, 1, "item"), SlotSpan(1, 2, "item")] == row.spans
+
+
+@pytest.mark.parametrize("locale, words", [("th-TH", ["ก", "ข"]), ("zh-TW", ["ก", "ข"]), ("ko-KR", ["กข"])])
+def test_scripts_without_blanks_are_cut_by_character(one, locale, words):
+    assert words == one("massive", "x.jsonl", massive(utt="กข", annot_utt="กข", locale=locale)).words
+
+
+def test_massive_fills_domain_and_locale(one):
+    row = one("massive", "x.jsonl", massive(utt="go", annot_utt="go", scenario="travel", locale="en-US"))
+
+    assert (row.domain, row.locale, row.split) == ("travel", "en-US", "train")
+
+
+def test_white_space_between_text_and_marks_may_differ(one):
+    row = one("massive", "x.jsonl", massive(utt="play  jazz", annot_utt="play [genre :  jazz ]"))
+
+    assert row.words == ["play", "jazz"]
+
+
+def test_positions_point_at_the_second_of_two_equal_words():
+    words, tree, positions = convert("[IN:PLAY to play [SL:TITLE to [SL:X play ] ] ]")
+
+    assert words == ["to", "play", "to", "play"]
+    assert (str(tree), positions) == ("(IN:PLAY(SL:TITLE(SL:X(play))))", [3])
+
+
+def test_combine_is_spliced_below_a_slot_too():
+    _, tree, positions = convert(
+        "[IN:A [SL:B [IN:COMBINE [SL:COMBINE [IN:C [SL:D x ] ] ] and [SL:COMBINE [IN:C [SL:D x ] ] ] ] ] ]"
+    )
+
+    assert (str(tree), positions) == ("(IN:A(SL:B(and(IN:C(SL:D(x)))(IN:C(SL:D(x))))))", [0, 2])
+
+
+def test_a_quotation_mark_of_a_tsv_is_a_character(one):
+    row = one("top", "x.tsv", 'say "hi\tsay " hi\t[IN:SAY say [SL:WORD " hi ] ]\n')
+
+    assert isinstance(row, Utterance) and row.words == ["say", '"', "hi"]
+
+
+def test_topv2_has_a_header_a_domain_and_its_raw_text(one):
+    row = one("top", "x.tsv", "domain\tutterance\tsemantic_parse\nmusic\tplay it's\t[IN:PLAY play [SL:T it 's ] ]\n")
+
+    assert (row.domain, row.line, row.words, row.positions) == ("music", 2, ["play", "it", "'s"], [1, 2])
+
+
+def test_a_tsv_of_trees_is_cut_at_its_first_tab(one):
+    row = one("brackets", "x.tsv", "play jazz\t(Play\t(Genre(jazz)))\n")
+
+    assert (row.text, row.tree) == ("play jazz", "(Play\t(Genre(jazz)))")
+
+
+def test_a_rejection_keeps_the_record_as_it_stood(one):
+    row = one("brackets", "x.tsv", "Zoë \\(\n")
+
+    assert isinstance(row, Rejection)
+    assert (row.raw, row.code, row.line) == ("Zoë \\(", "R112", 1)
