@@ -57,8 +57,6 @@ def check(
     trees = bad = total = 0
     for path in files:
         known = given or _ontology(path)
-        if known is None:
-            _note(f"{path}: no ontology, so labels are not checked; give one with `--ontology`")
         for row in _rows(path, form):
             found = [row.problem] if row.problem else check_tree(row.text or "", known, row.utterance, tokeniser)
             trees, bad, total = trees + 1, bad + bool(found), total + len(found)
@@ -67,6 +65,8 @@ def check(
                     typer.echo(json.dumps(to_json(finding, row.place), ensure_ascii=False))
                 else:
                     _show(console, render(finding, row.place) + "\n")
+        if known is None:
+            _note(f"{path}: no ontology, so labels were not checked; give one with `--ontology`")
     _note(
         f"{_count(trees, 'tree')} in {_count(len(files), 'file')}: {_count(total, 'finding')} in {_count(bad, 'tree')}"
     )

@@ -129,7 +129,7 @@ def _jsonl(place: Place, raw: str) -> Row:
         return _unreadable(place, "jsonl", f"not JSON: {error}", "write one object a line")
     if not isinstance(row, dict) or not isinstance(row.get("tree"), str):
         return _unreadable(place, "jsonl", "an object with a string `tree` is needed", 'add `"tree": "(...)"`')
-    utterance = row.get("words", row.get("utterance"))
+    utterance = row.get("words") or row.get("utterance")
     listed = isinstance(utterance, list) and all(isinstance(word, str) for word in utterance)
     if not (utterance is None or isinstance(utterance, str) or listed):
         help_ = "write `utterance` as a string, or `words` as a list of strings"

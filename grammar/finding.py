@@ -139,8 +139,7 @@ def render(finding: Finding, place: Place) -> str:
 def _underline(place: Place, line: int, marks: list[tuple[Span, str]]) -> tuple[str, str]:
     """The line as shown, and the marks below it."""
     text = place.text(line)
-    cells = [_cell(char) for char in text] + [(" ", 1)]  # the last one is the place behind the end
-    under = [" "] * len(cells)
+    under = [" "] * (len(text) + 1)  # the last one is the place behind the end
     first = 0
     for span, mark in reversed(marks):
         start_line, start = place.position(span.start)
@@ -149,14 +148,16 @@ def _underline(place: Place, line: int, marks: list[tuple[Span, str]]) -> tuple[
             continue
         first = min(start - 1, len(text))
         last = end - 1 if end_line == line else len(text)
-        for i in range(first, min(max(last, first + 1), len(cells))):
+        for i in range(first, min(max(last, first + 1), len(under))):
             under[i] = mark
-    left, right, head, tail = 0, len(cells), "", ""
-    if sum(width for _, width in cells) > _WIDEST:
-        left, right = max(0, first - _BEFORE), min(len(cells), max(0, first - _BEFORE) + _WIDEST)
-        head, tail = "…" * (left > 0), "…" * (right < len(cells))
-    shown = "".join(char for char, _ in cells[left:right])
-    carets = "".join(mark * width for mark, (_, width) in zip(under[left:right], cells[left:right], strict=True))
+    left, right = 0, len(under)
+    if len(text) > _WIDEST or sum(_cell(char)[1] for char in text) > _WIDEST:
+        left = max(0, first - _BEFORE)
+        right = min(right, left + _WIDEST)
+    head, tail = "…" * (left > 0), "…" * (right < len(under))
+    cells = [_cell(char) for char in (text + " ")[left:right]]
+    shown = "".join(char for char, _ in cells)
+    carets = "".join(mark * width for mark, (_, width) in zip(under[left:right], cells, strict=True))
     return (head + shown + tail).rstrip(), (" " * len(head) + carets).rstrip()
 
 

@@ -159,7 +159,8 @@ class _Scanner:
         if len(top.atoms) == 1:
             help_ = f"a node without children is written `({text}())`"
         else:
-            help_ = f"a node's words have their own brackets, as in `({text.replace(' ', '(', 1)}))`"
+            label, words = top.atoms[0], text[top.atoms[1].start - inner.start :]
+            help_ = f"a node's words have their own brackets, as in `({self.text[label.start : label.end]}({words}))`"
         self.findings.append(finding("E105", inner, word=text, help=help_))
 
     def unclosed(self) -> None:

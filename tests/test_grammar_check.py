@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import itertools
 from pathlib import Path
 
@@ -57,6 +59,19 @@ def test_unreadable_row(tmp_path: Path) -> None:
 
 def test_readme_holds_the_index() -> None:
     assert index() in (ROOT / "grammar" / "README.md").read_text(encoding="utf-8")
+
+
+def test_readme_session_runs() -> None:
+    result = doctest.testfile(str(ROOT / "grammar" / "README.md"), module_relative=False, encoding="utf-8")
+    assert result.attempted > 10
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("name", ["grammar", "grammar.tree", "grammar.syntax", "grammar.checker", "grammar.words"])
+def test_docstrings_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 # --- the committed file of mistakes: line, column, code, counted by hand
@@ -139,12 +154,18 @@ def test_mistakes_are_many() -> None:
         ("(Title Star Wars)", [("E105", 1, 16)]),
         ("(A(b\\", [("E101", 2, 3), ("E110", 4, 5)]),
         ("(A\\x(b))", [("E109", 2, 4)]),
+        ("(A(b)\n(c)\nd)", [("E108", 10, 11)]),
         ("(A b c (d) e)", [("E108", 3, 6), ("E108", 11, 12)]),
         ("(A(b)))(c", [("E102", 6, 7), ("E106", 7, 9)]),
     ],
 )
 def test_syntax(text: str, wanted: list[tuple[str, int, int]]) -> None:
     assert [(f.code, f.span.start, f.span.end) for f in check(text)] == wanted
+
+
+def test_help_for_a_root_of_words() -> None:
+    (finding,) = check("(Title New\\ York  Star)")
+    assert finding.help.endswith("as in `(Title(New\\ York  Star))`")
 
 
 # --- ontology: one mistake, one finding

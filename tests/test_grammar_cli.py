@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from grammar import Ontology
-from grammar.__main__ import app
+from grammar.__main__ import _show, app
 from grammar.ontology import load
 
 GOOD = "(PlayMusicIntent(MediaType(music)))"
@@ -37,7 +40,7 @@ def test_clean(tmp_path: Path) -> None:
     result = run("check", file)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "2 trees in 1 file: 0 findings" in result.stderr
-    assert "labels are not checked" in result.stderr
+    assert "labels were not checked" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,17 @@ def test_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
     result = run("check", file)
     assert result.exit_code == 2
     assert f"{file}:2: not UTF-8 (byte 0xe9)" in result.stderr
+
+
+def test_colours_change_nothing_but_colours() -> None:
+    terminal = Console(
+        file=io.StringIO(), force_terminal=True, color_system="standard", soft_wrap=True, highlight=False
+    )
+    text = (Path(__file__).parent / "data/check/mistakes.expected").read_text(encoding="utf-8")
+    _show(terminal, text.split("\n\n")[0])
+    shown = terminal.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
+    assert "\x1b[1;31merror[E101]" in shown
+    assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == text.split("\n\n")[0] + "\n"
 
 
 def test_format(tmp_path: Path) -> None:
