@@ -204,11 +204,14 @@ def formats(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({name: format_.summary for name, format_ in FORMATS.items()}, indent=2))
         return
+    from rich.markup import escape
     from rich.table import Table
 
     listing = Table("format", "holds", "files in a folder", "words", box=None)
     for name, format_ in FORMATS.items():
-        listing.add_row(name, format_.summary, " ".join((*format_.patterns, *format_.companions)), format_.tokeniser)
+        listing.add_row(
+            name, escape(format_.summary), " ".join((*format_.patterns, *format_.companions)), format_.tokeniser
+        )
     _print(listing)
 
 

@@ -51,7 +51,7 @@ class Options:
     corpus: str = ""
     multi_intent: str = "clauses"
     coordinate: bool = False
-    dealing: Dealing = Dealing()
+    dealing: Dealing = field(default_factory=Dealing)
     ontology: str = ""
     shards: int = 0
     max_rejected: float = 0.01
@@ -118,7 +118,8 @@ class Convert(beam.PTransform):
         self.job, self.ranges, self.several = job, list(ranges), several
 
     def expand(self, begin: Any) -> beam.PCollection:
-        job, slots = self.job, ""
+        job = self.job
+        slots: Any = ""
         ranges = begin | "ranges" >> beam.Create(list(enumerate(self.ranges)), reshuffle=False)
         if self.several and job.multi_intent == "clauses":
             counted = (
@@ -160,7 +161,7 @@ def _flags(options: Options) -> list[str]:
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for group in PipelineOptions.__subclasses__():
         try:
-            group._add_argparse_args(parser)
+            group._add_argparse_args(parser)  # type: ignore[arg-type]
         except argparse.ArgumentError:
             continue  # two groups share a flag; the first one is enough to know it
     unknown = [flag for flag in parser.parse_known_args(flags)[1] if flag.startswith("-")]

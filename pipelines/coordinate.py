@@ -9,8 +9,7 @@ A flat corpus cannot say that two values belong together; the words between them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 
 from grammar.tree import Leaf, Tree
 
@@ -28,47 +27,31 @@ def coordinate(tree: Tree, positions: Sequence[int], words: Sequence[str]) -> Tr
     """
     if len(tree.words()) != len(positions):
         return tree  # the caller refuses such a row
-    return _rebuild(tree, [tuple(positions[i] for i in leaves) for _, leaves in tree.constituents()], words)
-
-
-def _rebuild(tree: Tree, places: Sequence[tuple[int, ...]], words: Sequence[str]) -> Tree:
-    """Children first: nodes are visited in reverse of `walk`, so each finds its children rebuilt."""
     nodes = list(tree.walk())
-    number = {id(node): n for n, node in enumerate(nodes)}
+    places = {
+        id(node): tuple(positions[leaf] for leaf in leaves)
+        for node, (_, leaves) in zip(nodes, tree.constituents(), strict=True)
+    }
     done: dict[int, Tree] = {}
-    for node in reversed(nodes):
-        if node.label == "add":
-            done[id(node)] = node if not node.children else Tree("add", [_done(c, done) for c in node.children])
-            continue
+    for node in reversed(nodes):  # children come before their parents, so no recursion is needed
         runs: list[list[Tree | Leaf]] = []
-        for before, child in pairwise((None, *node.children)):
-            if runs and _joined(before, child, places, number, words):
-                runs[-1].append(child)
-            elif child is not None:
-                runs.append([child])
-        children = [_grouped([_done(child, done) for child in run]) for run in runs]
-        done[id(node)] = Tree(node.label, children)
+        for number, child in enumerate(node.children):
+            before = node.children[number - 1] if number and node.label != "add" else None
+            if _joined(before, child, places, words):
+                runs[-1].append(done[id(child)])
+            else:
+                runs.append([child if isinstance(child, Leaf) else done[id(child)]])
+        done[id(node)] = Tree(node.label, [run[0] if len(run) == 1 else Tree("add", run) for run in runs])
     return done[id(tree)]
 
 
-def _done(child: Tree | Leaf, done: dict[int, Tree]) -> Tree | Leaf:
-    return child if isinstance(child, Leaf) else done[id(child)]
-
-
-def _grouped(run: list[Tree | Leaf]) -> Tree | Leaf:
-    return run[0] if len(run) == 1 else Tree("add", run)
-
-
 def _joined(
-    before: Tree | Leaf | None,
-    child: Tree | Leaf | None,
-    places: Sequence[tuple[int, ...]],
-    number: dict[int, int],
-    words: Sequence[str],
+    before: Tree | Leaf | None, child: Tree | Leaf, places: Mapping[int, tuple[int, ...]], words: Sequence[str]
 ) -> bool:
+    """Whether nothing but joining words stands between two slots of one label."""
     if not isinstance(before, Tree) or not isinstance(child, Tree) or before.label != child.label:
         return False
-    left, right = places[number[id(before)]], places[number[id(child)]]
+    left, right = places[id(before)], places[id(child)]
     if not left or not right or min(*left, *right) < 0:
         return False
     between = words[max(left) + 1 : min(right)]

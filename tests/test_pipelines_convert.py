@@ -1,0 +1,226 @@
+"""Conversion: the same bytes whatever the ranges and workers, nothing lost, nothing half published."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from grammar import shard
+from grammar.ontology import load
+from grammar.tree import Leaf, Tree
+from pipelines.convert import Convert, Options, run
+from pipelines.coordinate import coordinate
+from pipelines.formats import expand, plan
+from pipelines.publish import TooManyRejected
+from pipelines.spill import Job, merge, reports
+from pipelines.splits import Dealing, normalise
+
+ROWS = {
+    "train": [
+        ("play calm tunes", "O B-mood O", "Play"),
+        ("play  tunes by ana lu ", "O O O B-artist I-artist", "Play"),
+        ("buy figs and kale", "O B-item O B-item", "Buy"),
+        ("buy figs and play loud tunes", "O B-item O O B-mood O", "Buy#Play"),
+        ("play bad row", "O O", "Play"),
+        ("buy salt", "O B-item", "Buy"),
+    ],
+    "valid": [("buy oat milk", "O B-item I-item", "Buy")],
+    "test": [("play sad tunes", "O B-mood O", "Play"), ("stop", "O", "Stop")],
+}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A small folder of parallel files with one row whose words and tags differ in number."""
+    root = tmp_path / "corpus"
+    for split, rows in ROWS.items():
+        (root / split).mkdir(parents=True)
+        for number, name in enumerate(("seq.in", "seq.out", "label")):
+            (root / split / name).write_text("".join(f"{row[number]}\n" for row in rows), encoding="utf-8")
+    return root
+
+
+def convert(corpus: Path, output: Path, **more: object) -> shard.Manifest:
+    given = {"max_rejected": 0.5, "corpus": "tiny"} | more
+    return run(Options([str(corpus)], "seq", str(output), **given))  # type: ignore[arg-type]
+
+
+def hashes(directory: Path) -> dict[str, str]:
+    return {str(p.relative_to(directory)): shard.sha256(p) for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def trees(directory: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for split in shard.read_manifest(directory).splits:
+        for table in shard.read_split(directory, split):
+            found |= zip(table["id"].to_pylist(), table["tree"].to_pylist(), strict=True)
+    return found
+
+
+def test_every_row_is_a_tree_or_a_dead_letter(corpus: Path, tmp_path: Path) -> None:
+    manifest = convert(corpus, tmp_path / "out")
+    assert (manifest.rows_in, manifest.rows_out, manifest.rows_rejected) == (9, 8, 1)
+    assert manifest.splits == {"train": 5, "dev": 1, "test": 2}
+    assert manifest.rejected == {"R106": 1} and manifest.rejected_splits == {"train": 1}
+    assert trees(tmp_path / "out") == {
+        "tiny/train/seq.in:1": "(Play(mood(calm)))",
+        "tiny/train/seq.in:2": "(Play(artist(ana)(lu)))",
+        "tiny/train/seq.in:3": "(Buy(item(figs))(item(kale)))",
+        "tiny/train/seq.in:4": "(and(Buy(item(figs)))(Play(mood(loud))))",
+        "tiny/train/seq.in:6": "(Buy(item(salt)))",
+        "tiny/valid/seq.in:1": "(Buy(item(oat)(milk)))",
+        "tiny/test/seq.in:1": "(Play(mood(sad)))",
+        "tiny/test/seq.in:2": "(Stop())",
+    }
+    [letter] = pq.read_table(tmp_path / "out" / "rejected" / "rejected-00000-of-00001.parquet").to_pylist()
+    assert (letter["file"], letter["line"], letter["code"]) == ("train/seq.in", 5, "R106")
+    assert letter["raw"].splitlines() == ["play bad row", "O O", "Play"]
+
+
+def test_values_are_coordinated_on_request(corpus: Path, tmp_path: Path) -> None:
+    manifest = convert(corpus, tmp_path / "out", coordinate=True)
+    assert trees(tmp_path / "out")["tiny/train/seq.in:3"] == "(Buy(add(item(figs))(item(kale))))"
+    assert manifest.options["coordinate"] is True
+
+
+def test_the_ontology_knows_train_only(corpus: Path, tmp_path: Path) -> None:
+    convert(corpus, tmp_path / "out")
+    ontology = load(tmp_path / "out" / shard.ONTOLOGY)
+    assert ontology.labels("intent") == ["Buy", "Play"]
+
+
+def test_bytes_do_not_depend_on_ranges_or_workers(corpus: Path, tmp_path: Path) -> None:
+    first = None
+    for number, (size, workers) in enumerate([(1 << 20, 1), (64, 1), (1, 1), (100, 2)]):
+        convert(corpus, tmp_path / str(number), range_bytes=size, workers=workers, shards=3)
+        found = hashes(tmp_path / str(number))
+        first = first or found
+        assert found == first, f"ranges of {size} bytes, {workers} workers"
+    assert first is not None and sum(name.startswith("test-") for name in first) == 3
+
+
+def test_too_many_rejected_publishes_nothing(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(TooManyRejected) as error:
+        convert(corpus, tmp_path / "out", max_rejected=0.01)
+    assert "1 of 9 rows (11.11%)" in str(error.value) and "R106" in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+def test_a_data_set_is_replaced_only_on_request(corpus: Path, tmp_path: Path) -> None:
+    convert(corpus, tmp_path / "out")
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        convert(corpus, tmp_path / "out")
+    (tmp_path / "out" / "stale.parquet").touch()
+    convert(corpus, tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out" / "stale.parquet").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out"]
+
+
+def test_a_folder_that_is_no_data_set_is_never_overwritten(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError, match="not a data set"):
+        convert(corpus, corpus, overwrite=True)
+    assert (corpus / "train" / "seq.in").exists()
+
+
+def test_a_flag_that_nobody_knows_is_an_error(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`--ouput`"):
+        convert(corpus, tmp_path / "out", beam=["--ouput", "x"])
+
+
+def test_a_given_ontology_refuses_other_trees(corpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "given.toml"
+    path.write_text('[intents.Play]\ntakes = ["mood"]\n[slots.mood]\n', encoding="utf-8")
+    manifest = convert(corpus, tmp_path / "out", ontology=str(path), max_rejected=1.0)
+    assert manifest.rejected == {"R106": 1, "R209": 6}
+    assert set(trees(tmp_path / "out").values()) == {"(Play(mood(calm)))", "(Play(mood(sad)))"}
+
+
+def test_splits_by_hash_keep_equal_requests_together(tmp_path: Path) -> None:
+    path = tmp_path / "all.tsv"
+    lines = [f"{'Buy' if n % 2 else 'buy'}  fig{n // 2}\t(Buy(item(fig{n // 2})))\n" for n in range(400)]
+    path.write_text("".join(lines), encoding="utf-8")
+    options = Options([str(path)], "brackets", str(tmp_path / "out"), dealing=Dealing("hash", 0.2, 0.2))
+    manifest = run(options)
+    assert all(40 < manifest.splits[name] < 130 for name in ("dev", "test"))
+    split_of: dict[str, str] = {}
+    for split in manifest.splits:
+        for table in shard.read_split(tmp_path / "out", split, ["utterance"]):
+            for text in table["utterance"].to_pylist():
+                assert split_of.setdefault(normalise(text), split) == split
+
+
+def test_dev_can_be_taken_from_train() -> None:
+    dealing = Dealing("corpus", 0.5)
+    dealt = Counter(dealing.split("train", f"buy {n}") for n in range(200))
+    assert set(dealt) == {"train", "dev"} and 70 < dealt["dev"] < 130
+    assert {dealing.split("test", f"buy {n}") for n in range(20)} == {"test"}
+
+
+def test_equal_ids_are_an_error_that_names_both(tmp_path: Path) -> None:
+    job = Job(str(tmp_path), 1)
+    row = {f.name: [] if pa.types.is_list(f.type) else 0 if f.name == "line" else "x" for f in shard.SCHEMA}
+    rows = [row | {"id": "c/a:1", "composed": False, "utterance": text} for text in ("buy figs", "buy kale")]
+    paths = [str(tmp_path / f"{number}.arrow") for number in range(2)]
+    for path, one in zip(paths, rows, strict=True):
+        with pa.ipc.new_file(path, shard.SCHEMA) as writer:
+            writer.write_table(pa.Table.from_pylist([one], schema=shard.SCHEMA))
+    with pytest.raises(ValueError, match=r"`c/a:1`.*`buy figs`.*`buy kale`"):
+        merge("train-00000", paths, job)
+
+
+def test_beam_counts_what_the_manifest_counts(corpus: Path, tmp_path: Path) -> None:
+    job = Job(str(tmp_path / "build"), 1)
+    ranges = [range_ for source in expand([str(corpus)], "seq", "tiny") for range_ in plan(source, 30)]
+    with beam.Pipeline("FnApiRunner") as pipeline:
+        _ = pipeline | Convert(job, ranges, several=True)
+    counters = {c.key.metric.name: c.committed for c in pipeline.result.metrics().query()["counters"]}
+    wanted = {"rows_in": 9, "rows_out": 8, "rejected_R106": 1}
+    assert {name: counters.get(name) for name in wanted} == wanted
+    assert sum(report["rows_in"] for report in reports(job)) == 9
+
+
+def slot(label: str, *words: str) -> Tree:
+    return Tree(label, [Leaf(word) for word in words])
+
+
+FIGS, KALE = slot("i", "figs"), slot("i", "kale")
+
+
+@pytest.mark.parametrize(
+    ("words", "children", "positions", "expected"),
+    [
+        ("buy figs and oat milk", [FIGS, slot("i", "oat", "milk")], [1, 3, 4], "(B(add(i(figs))(i(oat)(milk))))"),
+        ("figs , kale and tea", [FIGS, KALE, slot("i", "tea")], [0, 2, 4], "(B(add(i(figs))(i(kale))(i(tea))))"),
+        ("figs Or kale", [FIGS, KALE], [0, 2], "(B(add(i(figs))(i(kale))))"),
+        ("figs with kale", [FIGS, KALE], [0, 2], "(B(i(figs))(i(kale)))"),
+        ("figs kale", [FIGS, KALE], [0, 1], "(B(i(figs))(i(kale)))"),
+        ("figs and kale", [FIGS, slot("j", "kale")], [0, 2], "(B(i(figs))(j(kale)))"),
+        ("figs and kale", [FIGS, KALE], [0, -1], "(B(i(figs))(i(kale)))"),
+        ("figs and kale", [Tree("add", [FIGS, KALE])], [0, 2], "(B(add(i(figs))(i(kale))))"),
+        ("to a and b", [Tree("to", [slot("i", "a"), slot("i", "b")])], [1, 3], "(B(to(add(i(a))(i(b)))))"),
+        ("x and y", [], [], "(B())"),
+    ],
+)  # fmt: skip
+def test_coordinate(words: str, children: list[Tree], positions: list[int], expected: str) -> None:
+    assert str(coordinate(Tree("B", children), positions, words.split())) == expected
+
+
+def test_coordinate_does_not_recurse() -> None:
+    tree = slot("i", "figs")
+    for _ in range(5_000):
+        tree = Tree("i", [tree])
+    assert coordinate(tree, [0], ["figs"]) == tree
+
+
+def test_the_manifest_is_plain_json_with_the_options(corpus: Path, tmp_path: Path) -> None:
+    convert(corpus, tmp_path / "out", multi_intent="label")
+    data = json.loads((tmp_path / "out" / shard.MANIFEST).read_text(encoding="utf-8"))
+    assert data["options"]["multi_intent"] == "label" and data["tokeniser"] == "given"
+    assert set(data["versions"]) == {"treewright", "python", "apache-beam", "pyarrow"}
+    assert trees(tmp_path / "out")["tiny/train/seq.in:4"] == "(Buy#Play(item(figs))(mood(loud)))"
