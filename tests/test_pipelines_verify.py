@@ -104,7 +104,7 @@ def test_a_lost_shard_and_a_stray_one(data: Path) -> None:
 
 def test_another_ontology(data: Path) -> None:
     text = (data / shard.ONTOLOGY).read_text()
-    (data / shard.ONTOLOGY).write_text(text.replace("least = 2", "least = 3"))
+    (data / shard.ONTOLOGY).write_text(text.replace('[functions."add"]', '[functions."add"]\nleast = 3'))
     findings = verify(data)[1]
     assert findings[0] == "ontology.toml: its hash is not the one in manifest.json"
     assert any("RED is not allowed" in line for line in findings[1:])  # a train tree that it refuses
