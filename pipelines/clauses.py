@@ -29,7 +29,7 @@ GLUE = (
 )
 """What joins two clauses."""
 
-MOST_CHOICES = 100_000
+MOST_CHOICES = 10_000
 """Partial choices of borders looked at in one row; beyond it the row is refused as ambiguous."""
 
 Clauses = list[list[SlotSpan]]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from grammar.actions import Action, Kind, build
 from grammar.shard import REJECTION_SCHEMA, SCHEMA
-from grammar.tree import Leaf, Tree
+from grammar.tree import Leaf, Tree, is_writable
 from pipelines.align import align
 from pipelines.compare import compare, normalise
 from pipelines.record import REASONS, Example, Rejection, SlotSpan, Utterance
@@ -198,3 +198,10 @@ def test_two_forms_are_paired_by_the_least_that_differs():
 
 def test_reasons_are_lower_case_without_a_full_stop():
     assert all(not text.endswith(".") and inspect.cleandoc(text) == text for text in REASONS.values())
+
+
+@pytest.mark.parametrize("word", ["", "a\tb", "a\nb", "a\rb", "a b", "a\u2028b", "\\", "Zoë"])
+def test_a_word_is_refused_just_when_the_language_cannot_write_it(word):
+    row = Utterance("c", "f", 1, "train", word, ["say", word], ["Say"], [])
+
+    assert is_writable(word) == isinstance(to_example(row), Example)

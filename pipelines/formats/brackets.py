@@ -26,6 +26,7 @@ from pipelines.formats.files import SPLITS
 from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, plan_whole, shown, whole
 from pipelines.record import Rejection, Utterance
 
+_JSON = (".jsonl", ".json", ".ndjson")
 _TEXTS = ("utterance", "tree", "split", "domain", "locale")
 
 
@@ -40,8 +41,9 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
     if source.path.endswith(".tree"):
         yield _line(source, 1, whole(source.path))
         return
+    table = source.path.endswith((".tsv", *_JSON))  # where `#` may begin an utterance
     for number, line in numbered(range_):
-        if line.strip() and not (source.path.endswith(".trees") and line.startswith(b"#")):
+        if line.strip() and (table or not line.startswith(b"#")):
             yield _line(source, number, line)
 
 
@@ -49,7 +51,7 @@ def _line(source: Source, number: int, line: bytes) -> Utterance | Rejection:
     text = decode(line)
     if text is None:
         return source.reject(number, "R101", shown(line))
-    if source.path.endswith((".jsonl", ".json", ".ndjson")):
+    if source.path.endswith(_JSON):
         return _json(source, number, text)
     if not source.path.endswith(".tsv"):
         return _alone(source, number, text)
