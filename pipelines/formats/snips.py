@@ -10,7 +10,9 @@ their label is `slot_name`. A file is one JSON object, so it is one range, and `
 What the published files hold, and what becomes of it: blanks at the edges of a slot are outside it; a slot that ends
 inside a word, or touches another one, cuts the word; a chunk without text is passed over; a newline inside the text
 is a blank; a character written as two surrogates (CESU-8, in `train_PlayMusic_full.json`) is mended.
-`train_X.json` is left out beside `train_X_full.json`, of which it is a part; `validate_X.json` is the test split.
+`train_X.json` is left out beside `train_X_full.json`, of which it is a part; `validate_X.json` is the test split. The
+form of three parallel files takes its `valid` from `validate_X.json` and its `test` from `train_X_full.json`, so never
+test on the one form what was trained on the other.
 
 Refused: R101 bytes, R102 no words, R103 another JSON, R104 field missing or of the wrong type, R113 a slot of blanks.
 Source: Coucke et al. 2018, arXiv 1805.10190 (github sonos/nlu-benchmark, `2017-06-custom-intent-engines/`).
