@@ -42,7 +42,7 @@ def test_impossible_sequences(actions: list) -> None:
         build(actions)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ontologies(), st.integers(1, 60), st.data())
 def test_walks_under_an_ontology_end_with_a_clean_tree(ontology: Ontology, budget: int, data: st.DataObject) -> None:
     state = State(ontology, max_actions=budget)

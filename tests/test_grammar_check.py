@@ -8,7 +8,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import LABEL_CHARS, trees
 from typer.testing import CliRunner
@@ -242,7 +242,6 @@ _AWKWARD = st.text("()\\ \n" + LABEL_CHARS[:6] + "é\u0301", max_size=25)
 _KNOWN = st.sampled_from([*ONTOLOGY.labels(), "Titel", "x"])
 
 
-@settings(deadline=None)
 @given(_AWKWARD | trees(_KNOWN, _KNOWN).map(str), _AWKWARD)
 def test_never_a_crash_and_every_span_inside(text: str, utterance: str) -> None:
     for finding in check(text, ONTOLOGY, utterance):
@@ -251,7 +250,6 @@ def test_never_a_crash_and_every_span_inside(text: str, utterance: str) -> None:
         assert finding.help
 
 
-@settings(deadline=None)
 @given(trees(_KNOWN, _KNOWN))
 def test_safe_fixes_mend(tree: Tree) -> None:
     text, fixes = str(tree), [f.fix for f in check(str(tree), ONTOLOGY) if f.fix and f.fix.safe]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import ontologies, trees
 
@@ -13,7 +13,6 @@ from grammar.ontology import Counts, Node, OntologyError, infer, loads
 SHOPPING = "(and(AddToListIntent(add(ItemName(apples))(ItemName(pears))))(PlayMusicIntent()))"
 
 
-@settings(deadline=None)
 @given(ontologies())
 def test_toml_round_trip(ontology: Ontology) -> None:
     again = loads(ontology.dumps())
@@ -33,7 +32,6 @@ def test_toml_keeps_what_differs_from_the_defaults(kind: str, least: int, words:
     assert loads(ontology.dumps()) == ontology
 
 
-@settings(deadline=None)
 @given(st.lists(trees(st.sampled_from(["and", "add", "IN:A", "B", "C"]), st.sampled_from(["x", "y"])), min_size=1))
 def test_a_draft_reads_back_and_allows_what_it_was_drawn_from(corpus: list[Tree]) -> None:
     draft = loads(infer(corpus).dumps())
@@ -41,7 +39,6 @@ def test_a_draft_reads_back_and_allows_what_it_was_drawn_from(corpus: list[Tree]
         assert check(str(tree), draft) == []
 
 
-@settings(deadline=None)
 @given(st.lists(trees(), min_size=1, max_size=4), st.lists(trees(), max_size=4))
 def test_counts_add_up_over_parts(left: list[Tree], right: list[Tree]) -> None:
     whole, part, other = Counts(), Counts(), Counts()
