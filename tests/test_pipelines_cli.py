@@ -105,3 +105,12 @@ def test_formats_lists_every_format() -> None:
     assert {"brackets", "seq", "bio", "snips", "massive", "top"} <= set(listed)
     shown = pipelines("formats").stdout
     assert all(name in shown for name in listed) and "[slot : value]" in shown
+
+
+def test_the_readme_explains_every_code_and_format() -> None:
+    from pipelines.formats import FORMATS
+    from pipelines.record import REASONS
+
+    text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8")
+    assert [code for code, reason in REASONS.items() if f"| {code} | {reason} |" not in text] == []
+    assert [name for name in FORMATS if f"| `{name}` |" not in text] == []
