@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A data set: a directory with `manifest.json`.")]
 
 
@@ -44,13 +44,15 @@ def convert(
     ] = "corpus",
     dev_share: Annotated[
         float | None,
-        typer.Option(help="Share of dev, out of train with `--split-by corpus`.  [default: 0, by hash 0.1]"),
+        typer.Option(help="Share of dev, out of train with `--split-by corpus`; default: 0, by hash 0.1."),
     ] = None,
     test_share: Annotated[float, typer.Option(help="Share of test with `--split-by hash`.")] = 0.1,
     ontology: Annotated[
         str, typer.Option(help="TOML file to hold every tree against; default: one is inferred from train.")
     ] = "",
-    shards: Annotated[int, typer.Option(help="Shards of each split.  [default: one per 64 MiB of input]")] = 0,
+    shards: Annotated[
+        int, typer.Option(help="Shards of each split; default: one per 64 MiB of input.", show_default=False)
+    ] = 0,
     max_rejected: Annotated[float, typer.Option(help="Publish nothing if a larger share of rows is rejected.")] = 0.01,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands there.")] = False,
     range_bytes: Annotated[int, typer.Option(help="Size of the pieces that workers take.")] = 16 << 20,
