@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipelines.formats import Source, plan, read
+from pipelines.formats import Source, expand, plan, read
 from pipelines.formats.tags import TagError, decode_tags
 from pipelines.formats.top import convert
 from pipelines.record import Rejection, SlotSpan, Utterance
@@ -158,3 +158,24 @@ def test_a_rejection_keeps_the_record_as_it_stood(one):
 
     assert isinstance(row, Rejection)
     assert (row.raw, row.code, row.line) == ("Zoë \\(", "R112", 1)
+
+
+def test_a_header_of_a_tsv_is_no_row_and_only_its_first_line(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"\xef\xbb\xbfutterance\ttree\r\nplay jazz\t(P(g(jazz)))\nutterance\ttree\n")
+    [source] = expand([str(tmp_path / "a.tsv")], "brackets")
+    for size in (1, 1 << 20):
+        rows = [row for range_ in plan(source, size) for row in read(range_)]
+        assert [(row.line, row.tree) for row in rows] == [(2, "(P(g(jazz)))"), (3, "tree")]
+
+
+def test_words_alone_are_an_utterance(tmp_path):
+    lines = [
+        '{"words": ["play", "ana lu"], "tree": "(P())"}',
+        '{"words": ["play", 2], "tree": "(P())"}',
+        '{"tree": "(P())"}',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    [source] = expand([str(tmp_path / "a.jsonl")], "brackets")
+    first, *others = [row for range_ in plan(source) for row in read(range_)]
+    assert (first.text, first.words) == ("play ana lu", ["play", "ana lu"])
+    assert [row.code for row in others] == ["R104", "R104"]

@@ -6,8 +6,8 @@ r"""Trees of our own language, alone or beside their utterance.
     party.jsonl   {"id": "7", "utterance": "play music", "tree": "(PlayMusicIntent(MediaType(music)))"}
     -> Utterance(text="play music", words=["play", "music"], tree="(PlayMusicIntent(MediaType(music)))")
 
-Without an utterance the leaves are its words. A TSV line is cut at its first tab. JSONL may also give `words` (the
-utterance already cut), `positions` (of the leaves), `split`, `domain` and `locale`. Where positions are not given,
+Without an utterance the leaves are its words. A TSV line is cut at its first tab; a first line `utterance<TAB>tree`
+is a header. JSONL may also give `words` (the utterance already cut, or instead of it), `positions` (of the leaves), `split`, `domain` and `locale`. Where positions are not given,
 `pipelines.trees` finds them.
 
 Refused: R101 bytes, R102 no words, R103 not a JSON object, R104 field missing or of the wrong type, R112 no tab,
@@ -27,6 +27,7 @@ from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines,
 from pipelines.record import Rejection, Utterance
 
 _JSON = (".jsonl", ".json", ".ndjson")
+_HEADER = b"utterance\ttree"
 _TEXTS = ("utterance", "tree", "split", "domain", "locale")
 
 
@@ -43,6 +44,8 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
         return
     table = source.path.endswith((".tsv", *_JSON))  # where `#` may begin an utterance
     for number, line in numbered(range_):
+        if number == 1 and line == _HEADER and source.path.endswith(".tsv"):
+            continue
         if line.strip() and (table or not line.startswith(b"#")):
             yield _line(source, number, line)
 
@@ -84,6 +87,8 @@ def _json(source: Source, number: int, text: str) -> Utterance | Rejection:
         return source.reject(number, "R103", text, str(error))
     if not isinstance(row, dict):
         return source.reject(number, "R103", text, "not an object")
+    if "utterance" not in row and isinstance(row.get("words"), list):
+        row["utterance"] = " ".join(map(str, row["words"]))  # what is no string among them is refused below
     for key in _TEXTS:
         if not isinstance(row.get(key, "" if key in _TEXTS[2:] else None), str):
             return source.reject(number, "R104", text, f"`{key}`")
