@@ -27,18 +27,23 @@ class TooManyRejected(ValueError):
 def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_rejected: float) -> shard.Manifest:
     """Write the ontology and, last, the manifest into the build directory; remove its temporary files.
 
+    Args:
+        tokeniser: of the format; its rows may name another one.
+
     Raises:
+        ValueError: no row was converted, or their words were cut in several ways.
         TooManyRejected: the message lists the commonest reasons.
         ShardError: rows in, out and rejected do not add up.
     """
-    rows_in, rejected, counts = 0, Counter[str](), Counts()
+    rows_in, rejected, counts, tokenisers = 0, Counter[str](), Counts(), set[str]()
     for report in reports(job):
         rows_in += report["rows_in"]
         rejected.update(report["rejected"])
+        tokenisers.update(name or tokeniser for name in report["tokenisers"])
         counts.merge(Counts.from_json(report["counts"]))
     _fill_gaps(job)
     entries = [entry for entry in reports(job, "entries") if entry["split"]]
-    manifest = shard.Manifest(corpus=corpus, rows_in=rows_in, options=options, tokeniser=tokeniser)
+    manifest = shard.Manifest(corpus=corpus, rows_in=rows_in, options=options)
     for entry in entries:
         split = entry.pop("split")
         manifest.shards.append(entry)
@@ -55,7 +60,13 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
         raise TooManyRejected(explain(manifest, max_rejected))
     if not manifest.rows_out:
         raise ValueError("no row was converted: the input is empty")
+    if len(tokenisers) > 1:
+        raise ValueError(
+            f"the words are cut by {' and '.join(f'`{name}`' for name in sorted(tokenisers))}, but a data set has one "
+            "tokeniser; convert the locales separately"
+        )
 
+    [manifest.tokeniser] = tokenisers
     ontology = loads(job.ontology) if job.ontology else counts.ontology()
     manifest.versions = versions()
     manifest.grammar_sha256 = grammar_sha256()

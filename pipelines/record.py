@@ -78,6 +78,7 @@ class Utterance(NamedTuple):
         tree: the tree in brackets, or empty.
         positions: for each leaf of `tree`, left to right, the word that it copies, or -1 for a generated word.
         raw: the record as it stood, for dead letters.
+        tokeniser: name in `grammar.words` of how the words came about, or empty for the one of the format.
     """
 
     corpus: str
@@ -94,6 +95,7 @@ class Utterance(NamedTuple):
     licence: str = ""
     locale: str = ""
     raw: str = ""
+    tokeniser: str = ""
 
     @property
     def id(self) -> str:

@@ -92,7 +92,7 @@ def spill(number: int, range_: Range, job: Job, slots: str = "") -> Spilled:
     """
     resolver = SlotCounts.from_json(json.loads(slots)) if slots else None
     ontology = loads(job.ontology, "the ontology") if job.ontology else None
-    rows_in, rejected, counts = 0, Counter[str](), Counts()
+    rows_in, rejected, counts, tokenisers = 0, Counter[str](), Counts(), set[str]()
     with _Buckets(job.work / "spill", number) as buckets:
         for row in _rows(range_, job):
             rows_in += 1
@@ -101,10 +101,12 @@ def spill(number: int, range_: Range, job: Job, slots: str = "") -> Spilled:
                 rejected[made.code] += 1
                 buckets.add("rejected", made)
                 continue
+            assert isinstance(row, Utterance)
+            tokenisers.add(row.tokeniser)
             if made.split == "train":
                 counts.add(tree_of(made.actions, made.symbols, made.copy))
             buckets.add(f"{made.split}-{shard_of(made.id, job.shards):05d}", made)
-    report = {"rows_in": rows_in, "rejected": rejected, "counts": counts.to_json()}
+    report = {"rows_in": rows_in, "rejected": rejected, "counts": counts.to_json(), "tokenisers": sorted(tokenisers)}
     _put(job.work / "reports" / f"{number:06d}.json", json.dumps(report))
     return Spilled(buckets.files, rows_in, dict(rejected))
 

@@ -226,3 +226,24 @@ def test_the_manifest_is_plain_json_with_the_options(corpus: Path, tmp_path: Pat
     assert data["options"]["multi_intent"] == "label" and data["tokeniser"] == "given"
     assert set(data["versions"]) == {"treewright", "python", "apache-beam", "pyarrow"}
     assert trees(tmp_path / "out")["tiny/train/seq.in:4"] == "(Buy#Play(item(figs))(mood(loud)))"
+
+
+@pytest.mark.parametrize(("locales", "tokeniser"), [(["en-US"], "words-1"), (["ja-JP"], "chars-1")])
+def test_the_manifest_names_the_tokeniser_that_cut_the_words(
+    tmp_path: Path, locales: list[str], tokeniser: str
+) -> None:
+    massive(tmp_path / "a.jsonl", locales)
+    manifest = run(Options([str(tmp_path / "a.jsonl")], "massive", str(tmp_path / "out")))
+    assert manifest.tokeniser == tokeniser
+
+
+def test_two_tokenisers_in_one_data_set_are_an_error(tmp_path: Path) -> None:
+    massive(tmp_path / "a.jsonl", ["en-US", "ja-JP"])
+    with pytest.raises(ValueError, match="`chars-1` and `words-1`.*convert the locales separately"):
+        run(Options([str(tmp_path / "a.jsonl")], "massive", str(tmp_path / "out"), range_bytes=1))
+    assert not (tmp_path / "out").exists()
+
+
+def massive(path: Path, locales: list[str]) -> None:
+    row = {"partition": "train", "scenario": "s", "intent": "Wake", "utt": "wake ana", "annot_utt": "wake [who : ana]"}
+    path.write_text("".join(json.dumps(row | {"locale": locale}) + "\n" for locale in locales), encoding="utf-8")

@@ -88,6 +88,7 @@ def _record(source: Source, number: int, line: bytes) -> Utterance | Rejection:
         domain=scenario if isinstance(scenario, str) else "",
         locale=locale,
         raw=raw,
+        tokeniser=tokeniser,
     )
 
 
