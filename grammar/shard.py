@@ -121,6 +121,11 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def grammar_sha256() -> str:
+    """The SHA-256 of `tree.lark`, for manifests."""
+    return sha256(Path(__file__).with_name("tree.lark"))
+
+
 def fingerprint(shards: Sequence[dict[str, Any]]) -> str:
     """One hash for a list of shard entries: equal data sets have equal fingerprints."""
     text = "\n".join(f"{s['file']} {s['rows']} {s['sha256']}" for s in sorted(shards, key=lambda s: s["file"]))

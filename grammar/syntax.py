@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,12 +55,6 @@ def lark() -> Lark:
         transformer=_Builder(),
         keep_all_tokens=True,  # the brackets carry the spans
     )
-
-
-@cache
-def grammar_sha256() -> str:
-    """The SHA-256 of `tree.lark`, for manifests."""
-    return hashlib.sha256(_GRAMMAR.read_bytes()).hexdigest()
 
 
 class _Builder(Transformer):

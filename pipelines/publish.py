@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
@@ -68,8 +67,8 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
 
     [manifest.tokeniser] = tokenisers
     ontology = loads(job.ontology) if job.ontology else counts.ontology()
-    manifest.versions = versions()
-    manifest.grammar_sha256 = grammar_sha256()
+    manifest.versions = versions("apache-beam", "pyarrow")
+    manifest.grammar_sha256 = shard.grammar_sha256()
     manifest.ontology_sha256 = ontology.sha256()
     manifest.fingerprint = shard.fingerprint(manifest.shards)
     shutil.rmtree(job.work)
@@ -99,15 +98,10 @@ def explain(manifest: shard.Manifest, allowed: float) -> str:
     return "\n".join(lines)
 
 
-def versions() -> dict[str, str]:
-    """What made the data set."""
-    packages = {name: metadata.version(name) for name in ("apache-beam", "pyarrow")}
-    return {"treewright": grammar.__version__, "python": platform.python_version()} | packages
-
-
-def grammar_sha256() -> str:
-    """The hash of the tree language's grammar file."""
-    return hashlib.sha256((Path(grammar.__file__).parent / "tree.lark").read_bytes()).hexdigest()
+def versions(*packages: str) -> dict[str, str]:
+    """What made the data set: our version, Python's, and those of `packages`."""
+    found = {name: metadata.version(name) for name in packages}
+    return {"treewright": grammar.__version__, "python": platform.python_version()} | found
 
 
 def _fill_gaps(job: Job) -> None:

@@ -14,7 +14,8 @@ from strategies import LABEL_CHARS, trees
 from grammar import Leaf, Span, Tree, parse
 from grammar.recover import _NOT_LABEL, scan
 from grammar.rules import MAX_BYTES, MAX_DEPTH
-from grammar.syntax import _GRAMMAR, TreeSyntaxError, grammar_sha256
+from grammar.shard import grammar_sha256
+from grammar.syntax import _GRAMMAR, TreeSyntaxError
 from grammar.syntax import lark as loaded
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,3 +141,12 @@ def test_the_comparison_sees_a_difference(tmp_path: Path) -> None:
     same, total, differing = against_gold(tmp_path / "gold", tmp_path / "shards")
     assert same < total == 68 and len(differing) == total - same
     assert "(add(" in differing[0].split("converted")[0]
+
+
+def test_the_manifest_of_shards_is_whole_and_needs_neither_beam_nor_lark(tmp_path: Path) -> None:
+    code = "import sys; sys.modules.update(dict.fromkeys(['apache_beam', 'lark'])); from pipelines.__main__ import app; app()"
+    command = [sys.executable, "-c", code, "samples", "--shards", "--rows", "30", "--output", str(tmp_path)]
+    subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, capture_output=True)
+    manifest = shard.read_manifest(tmp_path / "shards")
+    assert manifest.grammar_sha256 == shard.grammar_sha256()
+    assert set(manifest.versions) == {"treewright", "python", "pyarrow"}

@@ -61,8 +61,8 @@ def write_shards(
     """One shard per split, rows sorted by id, the manifest last."""
     import pyarrow as pa
 
-    import grammar
     from grammar import shard
+    from pipelines.publish import versions
 
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -73,7 +73,8 @@ def write_shards(
         manifest.shards.append(shard.write_table(table, target / shard.shard_name(split, 0, 1)))
         manifest.splits[split] = len(rows)
     manifest.rows_in = manifest.rows_out = sum(manifest.splits.values())
-    manifest.versions = {"treewright": grammar.__version__, "pyarrow": pa.__version__}
+    manifest.versions = versions("pyarrow")
+    manifest.grammar_sha256 = shard.grammar_sha256()
     manifest.ontology_sha256 = ontology.sha256()
     manifest.fingerprint = shard.fingerprint(manifest.shards)
     manifest.check()
