@@ -129,7 +129,8 @@ class State:
 
     Args:
         ontology: without one every label may stand anywhere.
-        max_open: the most nodes that may be open at once.
+        max_open: the most nodes that may be open at once; a node that could not be completed within
+            it is not opened.
         max_actions: the longest sequence. An action that could no longer be completed within it
             is not allowed, so greedy search always ends with a whole tree.
     """
@@ -203,12 +204,13 @@ class State:
                 self.tree = tree
 
     def _allows_label(self, label: str) -> bool:
-        if self.max_open is not None and self.depth >= self.max_open:
+        if self.ontology is not None and label not in self.ontology:
+            return False
+        levels = self.ontology.height(label) if self.ontology is not None else 1
+        if self.max_open is not None and self.depth + levels > self.max_open:
             return False
         if self.ontology is None:
             return self._fits(2)
-        if label not in self.ontology:
-            return False
         if not self._stack:
             return label in self.ontology.roots and self._fits(1 + self.ontology.cost(label))
         top = self._stack[-1]

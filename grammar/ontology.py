@@ -83,6 +83,7 @@ class Ontology:
         self.roots = frozenset(roots) if roots is not None else frozenset(intents | joining)
         self._check()
         self._costs = self._completion_costs()
+        self._heights = self._completion_heights()
 
     def __contains__(self, label: str) -> bool:
         return label in self.nodes
@@ -127,6 +128,10 @@ class Ontology:
     def cost(self, label: str) -> int:
         """Fewest actions that complete a node just opened, its RED included."""
         return self._costs[label]
+
+    def height(self, label: str) -> int:
+        """Levels of nodes in the tree that completes a node just opened with fewest actions."""
+        return self._heights[label]
 
     def missing_cost(self, label: str, children: Sequence[str], total: int) -> int:
         """Fewest actions, without RED, that give an open node all that it still needs."""
@@ -217,6 +222,19 @@ class Ontology:
         if endless:
             raise OntologyError(f"no finite tree has the label `{endless[0]}`: it requires itself or has no children")
         return self._costs
+
+    def _completion_heights(self) -> dict[str, int]:
+        heights: dict[str, int] = {}
+        # Whatever completes a node is cheaper than the node, so it comes first.
+        for label in sorted(self.nodes, key=lambda label: self._costs[label]):
+            node = self.nodes[label]
+            needed = list(node.required)
+            lack = 0 if node.words else max(0, node.least - len(needed))
+            once = [(self._costs[c], c) for c in node.takes - node.repeated - node.required]
+            again = [min((self._costs[c], c) for c in node.repeated)] * lack if node.repeated else []
+            needed += [child for _, child in sorted(once + again)[:lack]]
+            heights[label] = 1 + max((heights[child] for child in needed), default=0)
+        return heights
 
 
 def loads(text: str, source: str = "<text>") -> Ontology:

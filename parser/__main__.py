@@ -6,9 +6,11 @@ Results go to stdout, progress and log to stderr. Exit codes: 0 done, 2 could no
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +38,7 @@ def _failures() -> Iterator[None]:
 
     try:
         yield
-    except (ShardError, CheckpointError, ConfigError, OntologyError, FloatingPointError) as error:
+    except (ShardError, CheckpointError, ConfigError, OntologyError, FloatingPointError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
 
@@ -50,6 +52,8 @@ def _device(name: str, threads: int) -> str:
         torch.set_num_threads(threads)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ConfigError(f"--device must be cpu, cuda, cuda:N or auto, not `{name}`")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("this machine has no CUDA device; give --device cpu")
     return name
@@ -73,12 +77,15 @@ def train(
 
     Example: python -m parser train --shards shards/snips --output runs/snips --set train.epochs=40
 
-    A run that was killed continues with --resume and gives the same losses as one that was not.
+    A run that was killed continues with --resume, with the settings it was started with, and gives the
+    same losses as one that was not.
     """
     with _failures():
         from parser import config as configs
         from parser.train import train as run
 
+        if resume and (set_ or config != "base"):
+            raise configs.ConfigError("--resume keeps the settings of the run; leave --set and --config out")
         settings = configs.load(config, set_ or [])
         with _progress("train") as report:
             best = run(shards, output, settings, device=_device(device, threads), resume=resume, report=report)
@@ -157,15 +164,10 @@ def parse(
         if form not in ("brackets", "picture", "json"):
             raise ConfigError(f"--format must be brackets, picture or json, not `{form}`")
         ready = load(model, _device(device, threads))
-        block: list[tuple[str, str]] = []
-        for where, text in _lines(utterances or [], file):
-            if not text.strip():
-                raise ConfigError(f"{where}: there is no utterance; remove the empty line")
-            block.append((where, text))
-            if len(block) == 1024:
-                _print_parses(ready, block, form)
-                block = []
-        _print_parses(ready, block, form)
+        size = 1 if sys.stdin.isatty() and not utterances and file is None else 1024
+        lines = _lines(utterances or [], file)
+        while block := list(islice(lines, size)):
+            _print_parses(ready, block, form)
 
 
 @app.command()
@@ -195,28 +197,35 @@ def bench(
             typer.echo(f"{name:28} {value:12,.1f}")
 
 
-def _lines(utterances: list[str], file: Path | None) -> Iterator[tuple[str, str]]:
+def _lines(utterances: list[str], file: Path | None) -> Iterator[str]:
+    """The utterances, or the lines of a file or of stdin; files are split at `\\n` only."""
     from parser.config import ConfigError
 
-    if file is not None and str(file) != "-":
-        try:
-            with open(file, encoding="utf-8", newline="\n") as lines:
-                for number, line in enumerate(lines, 1):
-                    yield f"{file}:{number}", line.rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {file}: {error}") from error
-    elif file is not None or utterances in ([], ["-"]):
-        for number, line in enumerate(sys.stdin, 1):
-            yield f"<stdin>:{number}", line.rstrip("\r\n")
-    else:
-        for number, text in enumerate(utterances, 1):
-            yield f"utterance {number}", text
+    if utterances not in ([], ["-"]):
+        if file is not None or "-" in utterances:
+            raise ConfigError("give utterances, or --file, or `-`, but not several of them")
+        yield from utterances
+        return
+    path = None if file is None or str(file) == "-" else file
+    with nullcontext(sys.stdin.buffer) if path is None else path.open("rb") as source:
+        for number, line in enumerate(source, 1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                where = f"{path or '<stdin>'}:{number}"
+                raise ConfigError(f"{where}: the line is not UTF-8 ({error}); convert the file to UTF-8") from error
 
 
-def _print_parses(ready: Any, block: list[tuple[str, str]], form: str) -> None:
+def _print_parses(ready: Any, texts: list[str], form: str) -> None:
+    """One result a line of input: an empty line for an empty one, so that files stay side by side."""
     from grammar.picture import picture
 
-    for (_, text), found in zip(block, ready.parse_many([text for _, text in block]), strict=True):
+    parses = iter(ready.parse_many([text for text in texts if text.strip()]))
+    for text in texts:
+        if not text.strip():
+            typer.echo(json.dumps({"utterance": text, "words": [], "tree": None}) if form == "json" else "")
+            continue
+        found = next(parses)
         if form == "json":
             row = {"utterance": text, "words": found.words, "tree": str(found.tree)}
             row |= {"positions": found.positions, "score": round(found.score, 6)}

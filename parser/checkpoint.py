@@ -15,12 +15,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from grammar import ontology as ontologies
@@ -106,7 +108,7 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> tup
         raise CheckpointError(f"{directory}: format {facts.get('format')!r}, this version reads {FORMAT}; train again")
     setup = Setup.load(directory)
     model = setup.build(device)
-    model.load_state_dict(load_file(directory / WEIGHTS, device=str(device)))
+    _load_weights(model, directory / WEIGHTS)
     return setup, model.eval(), facts
 
 
@@ -143,14 +145,24 @@ def load_last(directory: Path, model: Model, optimizer: torch.optim.Optimizer) -
     last = next((path for path in (directory / "last", directory / ".last.old") if path.exists()), None)
     if last is None:
         raise CheckpointError(f"{directory} has no checkpoint to resume from; train without --resume")
-    device = next(model.parameters()).device
-    model.load_state_dict(load_file(last / WEIGHTS, device=str(device)))
-    state = torch.load(last / "optimizer.pt", map_location="cpu", weights_only=True)
+    _load_weights(model, last / WEIGHTS)
+    try:
+        state = torch.load(last / "optimizer.pt", map_location="cpu", weights_only=True)
+        place: dict[str, Any] = json.loads((last / "place.json").read_text("utf-8"))
+    except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"cannot read {last}: {error}; train again into another --output") from error
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])
     if "random_cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random_cuda"])
-    return json.loads((last / "place.json").read_text("utf-8"))
+    return place
+
+
+def _load_weights(model: Model, path: Path) -> None:
+    try:
+        model.load_state_dict(load_file(path, device=str(next(model.parameters()).device)))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}; train again into another --output") from error
 
 
 def _json(data: Any, indent: int | None = 2) -> str:

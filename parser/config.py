@@ -73,6 +73,12 @@ class ModelConfig:
         _among("model.attention", self.attention, ("dot", "additive", "none"))
         if self.encoder_hidden % 2:
             raise ConfigError("`model.encoder_hidden` must be even: each direction takes half")
+        for name in ("word_dim", "char_dim", "encoder_hidden", "encoder_layers", "action_dim", "decoder_hidden"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"`model.{name}` must be at least 1")
+        for name in ("char_hidden", "lexicon_min"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"`model.{name}` must be at least 0")
         if not (self.stack or self.history):
             raise ConfigError("`model.stack` and `model.history` are both off; the parser needs one of them")
         if not 0 <= self.dropout < 1:
@@ -114,8 +120,12 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "window", "evaluate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`train.{name}` must be at least 1")
-        if self.lr <= 0:
-            raise ConfigError("`train.lr` must be above 0")
+        for name in ("lr", "clip"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"`train.{name}` must be above 0")
+        for name in ("unk", "lr_floor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"`train.{name}` must lie between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +151,8 @@ def from_dict(data: Mapping[str, Any]) -> Config:
     for section, values in data.items():
         if section not in parts:
             raise ConfigError(_unknown("section", section, parts))
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"`{section}` must be a table: write [{section}] above its settings")
         fields = {f.name: f for f in dataclasses.fields(parts[section])}
         for key, value in values.items():
             if key not in fields:

@@ -101,7 +101,7 @@ def greedy(model: Model, vocab: Vocab, utterances: Sequence[list[str]]) -> list[
     inputs = make_input(utterances, vocab).to(device)
     memory = model.encode(inputs)
     rows = len(utterances)
-    budget_B = max_actions(inputs.length_B)
+    budget_B = max_actions(inputs.length_B).clamp(min=model.legal.smallest)
     legal = LegalState(model.legal, budget_B, vocab.max_open)
     longest = int(budget_B.max())
     stack = _Stack(model, memory, longest, vocab.max_open) if model.config.stack else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from typing import Any
 
 from grammar.actions import Action, Kind, build
@@ -83,17 +83,15 @@ def evaluate(
     """
     golds = [gold_of(row) for row in rows]
     if without:
-        golds = [gold for gold in golds if not any(fnmatch(node.label, without) for node in gold.tree.walk())]
+        golds = [gold for gold in golds if not any(fnmatchcase(node.label, without) for node in gold.tree.walk())]
     started = time.process_time()
     parses = parse_all(model, vocab, [gold.words for gold in golds], batch_size, progress)
     seconds = time.process_time() - started
     score = Score()
     for gold, parse in zip(golds, parses, strict=True):
         slices = slices_of(gold.tree, values, ontology)
-        if (
-            not score.add(gold.tree, gold.positions, parse.tree, parse.positions, ontology, slices)
-            and errors is not None
-        ):
+        right = score.add(gold.tree, gold.positions, parse.tree, parse.positions, ontology, slices)
+        if errors is not None and not right:
             errors.append((gold, parse))
     score.add_rejected(rejected)
     return score.to_dict() | {"utterances_per_cpu_second": len(golds) / max(seconds, 1e-9)}

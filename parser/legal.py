@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from grammar.ontology import Ontology
 
@@ -24,7 +25,8 @@ class Legal:
         once_PL: ... but only once.
         words_P: leaves may stand below the parent.
         required_PL, least_P: what a node needs before RED.
-        cost_L: fewest actions that complete a node just opened.
+        smallest: actions of the smallest tree.
+        cost_L, height_L: fewest actions that complete a node just opened, and the levels they need.
     """
 
     def __init__(self, ontology: Ontology, labels: list[str]) -> None:
@@ -37,6 +39,8 @@ class Legal:
         self.words_P = torch.zeros(size + 1, dtype=torch.bool)
         self.least_P = torch.zeros(size + 1, dtype=torch.long)
         self.cost_L = torch.tensor([ontology.cost(label) for label in labels])
+        self.height_L = torch.tensor([ontology.height(label) for label in labels])
+        self.most_least = max((node.least for node in ontology.nodes.values()), default=0)
         for label, node in ontology.nodes.items():
             row = number[label]
             for child in node.takes:
@@ -48,6 +52,7 @@ class Legal:
             self.least_P[row] = node.least
         for root in ontology.roots:
             self.takes_PL[size, number[root]] = True
+        self.smallest = 1 + min((ontology.cost(root) for root in ontology.roots), default=1)
         # Nobody can owe more than this for one open node and one more child, so far from the
         # budget the exact sum need not be made.
         worst = max((ontology.missing_cost(label, (), 0) for label in labels), default=0)
@@ -55,7 +60,7 @@ class Legal:
 
     def to(self, device: torch.device | str) -> Legal:
         """Move the tables."""
-        for name in ("takes_PL", "once_PL", "required_PL", "words_P", "least_P", "cost_L"):
+        for name in ("takes_PL", "once_PL", "required_PL", "words_P", "least_P", "cost_L", "height_L"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
@@ -95,7 +100,7 @@ class LegalState:
         count_B = self.count_BD[self.rows_B, top]
         opened = (top > 0) & ~self.done_B
         labels_BL = legal.takes_PL[parent] & ~(legal.once_PL[parent] & seen_BL)
-        labels_BL &= (~self.done_B & (top < self.max_open))[:, None]
+        labels_BL &= ~self.done_B[:, None] & (top[:, None] + legal.height_L <= self.max_open)
         word_B = legal.words_P[parent] & opened
         absent_BL = legal.required_PL[parent] & ~seen_BL
         lack_B = legal.least_P[parent] - count_B - absent_BL.sum(-1)
@@ -151,7 +156,14 @@ class LegalState:
         absent = legal.required_PL[parent_BX] & ~seen_BXL
         owed = (absent * (1 + legal.cost_L)).sum(-1)
         lack = (legal.least_P[parent_BX] - count_BX - absent.sum(-1)).clamp(min=0)
-        free = legal.takes_PL[parent_BX] & ~(legal.once_PL[parent_BX] & (seen_BXL | absent))
-        costs = torch.where(free, 1 + legal.cost_L, _FAR)
-        filler = torch.where(legal.words_P[parent_BX], 1, costs.amin(-1))
-        return owed + lack * filler
+        if not legal.most_least:
+            return owed
+        # A child that may stand only once fills one gap at most; the cheapest repeated one all others.
+        takes, once = legal.takes_PL[parent_BX], legal.once_PL[parent_BX]
+        costs = 1 + legal.cost_L
+        again = torch.where(takes & ~once, costs, _FAR).amin(-1, keepdim=True)
+        single = torch.where(takes & once & ~(seen_BXL | absent), costs, _FAR).sort(-1).values
+        single = functional.pad(single, (0, legal.most_least), value=_FAR)[..., : legal.most_least]
+        upto = torch.minimum(single, again).cumsum(-1)
+        filler = upto.gather(-1, (lack - 1).clamp(min=0)[..., None])[..., 0] * (lack > 0)
+        return owed + torch.where(legal.words_P[parent_BX], lack, filler)

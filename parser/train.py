@@ -16,7 +16,7 @@ import torch
 
 from grammar import __version__
 from grammar import ontology as ontologies
-from grammar.shard import ONTOLOGY, read_manifest
+from grammar.shard import ONTOLOGY, ShardError, read_manifest
 from parser.batch import Examples, Order, read_rows
 from parser.checkpoint import CheckpointError, Setup, load_last, save_best, save_last
 from parser.config import Config
@@ -57,8 +57,11 @@ def train(
     """
     output = Path(output)
     manifest = read_manifest(shards)
-    if not resume and (output / "config.json").exists():
+    if not resume and any((output / name).exists() for name in ("model.json", "last", ".last.old")):
         raise CheckpointError(f"{output} already holds a run; give --resume to continue it, or another --output")
+    for split in ("train", "dev"):
+        if not manifest.splits.get(split):
+            raise ShardError(f"{shards} has no rows in the split `{split}`; convert again with --dev-share 0.1")
 
     # Data and model. Everything random comes from the seed, in this order.
     setup = (
@@ -88,6 +91,7 @@ def train(
         _truncate_log(output / "log.jsonl", place["step"])
     else:
         setup.save(output)
+        (output / "log.jsonl").unlink(missing_ok=True)  # of a run killed before its first checkpoint
     place["fingerprint"] = manifest.fingerprint
     log = _Log(output / "log.jsonl", report)
     log({"event": "start", "steps": steps, "step": place["step"], "examples": len(examples), **facts})
@@ -112,7 +116,7 @@ def train(
             value = loss.item() / actions
             if not (math.isfinite(value) and math.isfinite(norm.item())):
                 raise FloatingPointError(
-                    f"the loss is {value} at step {place['step']}; resume with a lower train.lr from {output}/last"
+                    f"the loss is {value} at step {place['step']}; train anew with a lower train.lr"
                 )
             optimizer.step()
             place |= {"step": place["step"] + 1, "batch": number + 1}
@@ -146,7 +150,7 @@ def train(
 def make_setup(rows: list[dict[str, Any]], shards: str | Path, config: Config, tokeniser: str) -> Setup:
     """Vocabularies and slot values from training rows, the ontology from beside the shards."""
     ontology = ontologies.load(Path(shards) / ONTOLOGY)
-    vocab = build_vocab(rows, ontology.labels(), config.model, tokeniser or "words-1")
+    vocab = build_vocab(rows, ontology, config.model, tokeniser or "words-1")
     values = {value for row in rows for value in slot_values(gold_of(row).tree)}
     return Setup(config, vocab, ontology, values)
 

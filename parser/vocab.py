@@ -11,11 +11,12 @@ The symbols of one decision share one number line, `S` long, followed by the utt
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from grammar.actions import GENERATED, Kind
+from grammar.ontology import Ontology
 from parser.config import ModelConfig
 
 PAD, UNK = 0, 1
@@ -81,13 +82,13 @@ class Vocab:
 
 
 def build_vocab(
-    rows: Iterable[dict[str, Any]], labels: Sequence[str], config: ModelConfig, tokeniser: str = "words-1"
+    rows: Iterable[dict[str, Any]], ontology: Ontology, config: ModelConfig, tokeniser: str = "words-1"
 ) -> Vocab:
     """Count the training rows.
 
     Args:
         rows: rows of the train split, as dicts of shard columns.
-        labels: the ontology's labels.
+        ontology: its labels, and how deep its smallest trees are.
         config: says what may be generated.
         tokeniser: how `parse` will split text.
     """
@@ -95,7 +96,7 @@ def build_vocab(
     chars: Counter[str] = Counter()
     leaves: Counter[str] = Counter()
     generated: set[str] = set()
-    deepest = 1
+    deepest = max(map(ontology.height, ontology.labels()), default=1)
     for row in rows:
         for word in row["words"]:
             words[word.lower() if config.lowercase else word] += 1
@@ -114,7 +115,7 @@ def build_vocab(
     return Vocab(
         words=["<pad>", "<unk>", *known],
         chars=["<pad>", "<unk>", *sorted(chars)],
-        labels=sorted(labels),
+        labels=ontology.labels(),
         lexicon=sorted(generated),
         singles=[False, False, *(words[word] == 1 for word in known)],
         lowercase=config.lowercase,

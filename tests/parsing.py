@@ -87,7 +87,7 @@ def setup_of(data: list[dict[str, Any]], config: Config) -> Setup:
 
     trees = [gold_of(row).tree for row in data]
     ontology: Ontology = infer(trees)
-    vocab = build_vocab(data, ontology.labels(), config.model, "given")
+    vocab = build_vocab(data, ontology, config.model, "given")
     return Setup(config, vocab, ontology, {value for tree in trees for value in slot_values(tree)})
 
 

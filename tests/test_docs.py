@@ -103,6 +103,8 @@ def test_every_package_is_listed_for_installation():
     import tomllib
 
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
-    found = {p.parent.relative_to(ROOT).as_posix().replace("/", ".") for d in DOORS for p in (ROOT / d).rglob("__init__.py")}
+    found = {
+        p.parent.relative_to(ROOT).as_posix().replace("/", ".") for d in DOORS for p in (ROOT / d).rglob("__init__.py")
+    }
 
     assert found == set(listed)

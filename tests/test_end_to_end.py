@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 def run(folder: Path, *arguments: str) -> str:
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder, env=env, capture_output=True, text=True)
-    assert 0 == done.returncode, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -36,7 +36,7 @@ def test_samples_to_a_parsed_sentence(tmp_path):
     assert figures["slices"]["unseen value"]["exact_match"] > 0.2
     assert figures["intent_accuracy"] > 0.5
     row = json.loads(parsed)
-    assert ["play", "music"] == row["words"]
+    assert row["words"] == ["play", "music"]
     assert row["tree"].startswith("(")
     assert all(word in row["words"] for word, at in zip(_words(row["tree"]), row["positions"], strict=True) if at >= 0)
 

@@ -52,7 +52,7 @@ def test_module_loads_without(module):
     code = f"import sys; sys.modules.update(dict.fromkeys({CASES[module]!r})); import {module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
 
-    assert 0 == done.returncode, done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,6 @@ def test_help_is_quick_and_loads_nothing_heavy(door):
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
 
-    assert 0 == done.returncode, done.stderr
+    assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
     assert time.perf_counter() - began < 10  # a guard against loading torch; it takes 0.3 s on an idle machine

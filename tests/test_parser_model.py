@@ -126,6 +126,33 @@ least = 3
 """)
 
 
+# Nodes that must hold nodes, and several once-only children of unequal cost: depth and budget both bind.
+DEEP = loads("""
+roots = ["order"]
+[intents.order]
+takes = ["part", "size", "colour"]
+required = ["part"]
+[slots.part]
+words = false
+takes = ["order", "size", "colour", "group"]
+least = 3
+[slots.group]
+words = false
+takes = ["size", "colour"]
+repeated = ["size"]
+least = 2
+[slots.size]
+[slots.colour]
+words = true
+least = 2
+""")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_tensor_mask_equals_the_state_where_depth_binds(seed):
+    _compare(DEEP, random.Random(seed), budget=19 + seed)  # 19 is the smallest tree
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_tensor_mask_equals_the_state_on_random_walks(seed):
     _compare(STRICT, random.Random(seed), budget=8 + seed)

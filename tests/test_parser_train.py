@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,11 +116,7 @@ def test_train_evaluate_and_parse_commands(shards, tmp_path):
     assert figures["n"] == 25, "rejected rows count as wrong"
     assert 0.5 < figures["exact_match"] <= 0.8
     assert {"n", "exact_match", "exact_match_positions", "intent_accuracy", "bracket_f1", "slices"} <= set(figures)
-    assert (
-        figures["slices"]["unseen value"]["n"] + figures["slices"]["all values seen"]["n"] == 20
-        if "unseen value" in figures["slices"]
-        else True
-    )
+    assert figures["slices"]["single"]["n"] + figures["slices"]["compound"]["n"] == 20
     (tmp_path / "in.txt").write_text("play jazz\nadd salt and figs\n")
     parsed = run(app, ["parse", "--model", model, "--file", str(tmp_path / "in.txt"), "--format", "json"])
     assert [json.loads(line)["utterance"] for line in parsed.stdout.splitlines()] == ["play jazz", "add salt and figs"]
@@ -135,6 +132,34 @@ def test_api_refuses_an_empty_utterance(shards, tmp_path):
 
     with pytest.raises(ValueError, match="utterance 2 has no words"):
         parser.load(tmp_path / "m").parse_many(["play", " "])
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(shards, tmp_path):
+    train(shards, tmp_path / "m", tiny(), stop_after=3)
+    shutil.rmtree(tmp_path / "m" / "last")
+    train(shards, tmp_path / "m", tiny(), stop_after=2)
+
+    assert list(losses(tmp_path / "m")) == [1, 2]
+
+
+def test_resume_refuses_other_settings(shards, tmp_path):
+    arguments = ["train", "--shards", str(shards), "--output", str(tmp_path / "m"), "--resume"]
+    result = CliRunner().invoke(app, [*arguments, "--set", "train.lr=1e-3"])
+
+    assert result.exit_code == 2
+    assert "leave --set" in result.output
+
+
+def test_parse_keeps_input_and_output_side_by_side(shards, tmp_path):
+    train(shards, tmp_path / "m", tiny())
+    run = CliRunner().invoke
+    done = run(app, ["parse", "--model", str(tmp_path / "m"), "-"], input="play jazz\n\nplay music\n")
+    bad = run(app, ["parse", "--model", str(tmp_path / "m"), "-"], input=b"play jazz\n\xff\n")
+    both = run(app, ["parse", "--model", str(tmp_path / "m"), "--file", "x", "play"])
+
+    assert [bool(line) for line in done.stdout.split("\n")] == [True, False, True, False]
+    assert bad.exit_code == 2 and "<stdin>:2" in bad.output
+    assert both.exit_code == 2
 
 
 def test_directories_that_are_no_models_are_refused(tmp_path):
