@@ -67,20 +67,23 @@ def run(options: Options) -> shard.Manifest:
 
     Raises:
         ValueError: inputs, options or flags that cannot be used, or too many rows refused.
-        FileExistsError: the output is there and is not to be overwritten.
+        FileExistsError: the output is there and is not to be overwritten, or is a file.
     """
-    output = Path(options.output)
+    output = Path(options.output).resolve()
+    publish.clear_up(output)
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file; `--output` takes a directory")
     if output.exists() and any(output.iterdir()) and not options.overwrite:
         raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
     if output.exists() and any(output.iterdir()) and not (output / shard.MANIFEST).exists():
         raise FileExistsError(f"{output} is not a data set, so it is not overwritten; give another `--output`")
-    corpus = options.corpus or output.resolve().name
+    corpus = options.corpus or output.name
     flags = _flags(options)
     sources = expand(list(options.inputs), options.format, corpus)
     ranges = [range_ for source in sources for range_ in plan(source, options.range_bytes)]
     size = sum(os.path.getsize(source.path) for source in sources)
 
-    build = output.resolve().with_name(f".{output.resolve().name}.{os.getpid()}.build")
+    build = output.with_name(f".{output.name}.{os.getpid()}.build")
     job = Job(
         build=str(build),
         shards=options.shards or max(1, -(-size // BYTES_PER_SHARD)),

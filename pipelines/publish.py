@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
 import shutil
@@ -77,10 +78,20 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
     return manifest
 
 
+def clear_up(output: Path) -> None:
+    """Undo what killed runs left beside the output: builds go, and a data set that had given way comes back."""
+    olds = _left_behind(output, "old")
+    if len(olds) == 1 and not output.exists():
+        os.replace(olds[0], output)
+    for build in _left_behind(output, "build"):
+        shutil.rmtree(build, ignore_errors=True)
+
+
 def reveal(build: Path, output: Path) -> None:
     """Put the build where the data set belongs; one that stands there gives way whole."""
     old = output.with_name(f".{output.name}.{os.getpid()}.old")
     if output.exists():
+        shutil.rmtree(old, ignore_errors=True)
         os.replace(output, old)
     os.replace(build, output)
     shutil.rmtree(old, ignore_errors=True)
@@ -102,6 +113,26 @@ def versions(*packages: str) -> dict[str, str]:
     """What made the data set: our version, Python's, and those of `packages`."""
     found = {name: metadata.version(name) for name in packages}
     return {"treewright": grammar.__version__, "python": platform.python_version()} | found
+
+
+def _left_behind(output: Path, kind: str) -> list[Path]:
+    """Directories `.NAME.PID.kind` whose process has ended; one with our own number is of an earlier process."""
+    found = []
+    for path in output.parent.glob(f".{glob.escape(output.name)}.*.{kind}"):
+        pid = path.name.removeprefix(f".{output.name}.").removesuffix(f".{kind}")
+        if pid.isdecimal() and (int(pid) == os.getpid() or not _runs(int(pid))):
+            found.append(path)
+    return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def _fill_gaps(job: Job) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -120,6 +123,37 @@ def test_a_data_set_is_replaced_only_on_request(corpus: Path, tmp_path: Path) ->
     convert(corpus, tmp_path / "out", overwrite=True)
     assert not (tmp_path / "out" / "stale.parquet").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out"]
+
+
+def test_a_link_to_a_data_set_stays_a_link(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    convert(corpus, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / shard.MANIFEST).exists()
+    monkeypatch.chdir(tmp_path / "real")
+    assert convert(corpus, Path("."), overwrite=True, corpus="").corpus == "real"
+    assert (tmp_path / "real" / shard.MANIFEST).exists()
+
+
+def test_an_output_that_is_a_file_is_an_error(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="is a file"):
+        convert(corpus, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "mine"
+
+
+def test_what_killed_runs_left_is_cleared_up(corpus: Path, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for name in (f".out.{ended.pid}.build", f".out.{os.getpid()}.build", ".out.1.build", f".out.2.{ended.pid}.build"):
+        (tmp_path / name / "work").mkdir(parents=True)
+    convert(corpus, tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus", "out", ".out.1.build", f".out.2.{ended.pid}.build"}
+
+    (tmp_path / "out").rename(tmp_path / f".out.{ended.pid}.old")  # killed between the two renames
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        convert(corpus, tmp_path / "out")
+    assert (tmp_path / "out" / shard.MANIFEST).exists()
 
 
 def test_a_folder_that_is_no_data_set_is_never_overwritten(corpus: Path, tmp_path: Path) -> None:

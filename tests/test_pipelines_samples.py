@@ -144,7 +144,8 @@ def test_the_comparison_sees_a_difference(tmp_path: Path) -> None:
 
 
 def test_the_manifest_of_shards_is_whole_and_needs_neither_beam_nor_lark(tmp_path: Path) -> None:
-    code = "import sys; sys.modules.update(dict.fromkeys(['apache_beam', 'lark'])); from pipelines.__main__ import app; app()"
+    code = "import sys; sys.modules.update(dict.fromkeys(['apache_beam', 'lark'])); "
+    code += "from pipelines.__main__ import app; app()"
     command = [sys.executable, "-c", code, "samples", "--shards", "--rows", "30", "--output", str(tmp_path)]
     subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, capture_output=True)
     manifest = shard.read_manifest(tmp_path / "shards")
