@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.formats import FORMATS, expand, plan, read
-from pipelines.formats.files import split_of
+from pipelines.formats.files import folder_above, split_of
 from pipelines.formats.lines import Source, cuts, decode, lines
 from pipelines.record import REASONS, Example, Rejection, Utterance
 from pipelines.trees import to_example
@@ -194,3 +194,36 @@ def test_an_utterance_knows_its_id():
     found = [row for row in rows(expand([str(DATA / "seq" / "corpus")], "seq", "ours")) if isinstance(row, Utterance)]
 
     assert found[0].id == "ours/test/seq.in:1"
+
+
+def test_what_a_pattern_matches_and_nobody_reads_is_logged(tmp_path, caplog):
+    for name in ("a.tsv", "b.txt", "seq.in", "seq.out", "label"):
+        (tmp_path / name).write_text("x\n")
+
+    assert [source.file for source in expand([str(tmp_path / "[ab]*")], "top")] == ["a.tsv"]
+    assert [f"`{tmp_path}/b.txt` is left out: it is not named `*.tsv`"] == caplog.messages
+    caplog.clear()
+    assert [source.file for source in expand([str(tmp_path / "[!ab]*")], "seq")] == ["seq.in"]
+    assert caplog.messages == []  # `seq.out` and `label` are read beside `seq.in`
+
+
+def test_the_smaller_file_of_snips_is_read_when_it_is_named(tmp_path, caplog):
+    for name in ("train_Play.json", "train_Play_full.json"):
+        (tmp_path / name).write_text("{}")
+    small, full = str(tmp_path / "train_Play.json"), "train_Play_full.json"
+
+    assert [source.file for source in expand([small], "snips")] == ["train_Play.json"]
+    assert [full] == [source.file for source in expand([str(tmp_path)], "snips")]
+    assert caplog.messages == []
+    assert [full] == [source.file for source in expand([str(tmp_path / "*")], "snips")]
+    assert [f"`{small}` is left out: it is part of a file beside it"] == caplog.messages
+
+
+def test_the_folder_above_all_inputs(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "x.tsv").touch()
+
+    assert tmp_path / "a" == folder_above([str(tmp_path / "a")])
+    assert tmp_path / "a" == folder_above([str(tmp_path / "a" / "x.tsv"), str(tmp_path / "a" / "b")])
+    assert tmp_path / "a" == folder_above([str(tmp_path / "a" / "*" / "*.tsv")])
+    assert tmp_path == folder_above([str(tmp_path / "a"), str(tmp_path / "*.tsv")])

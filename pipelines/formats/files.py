@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections import Counter
@@ -11,6 +12,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from pipelines.formats.lines import Source
+
+_LOG = logging.getLogger(__name__)
 
 SPLITS = {
     "train": "train",
@@ -47,7 +50,8 @@ def find(
 ) -> list[Source]:
     """The sources of files, folders and glob patterns, in the order given, each file once.
 
-    A folder is searched to any depth for names that match `patterns`; a file that is named is read whatever its name.
+    A folder is searched to any depth for names that match `patterns`; a file that is named is read whatever its name,
+    and even if `leave_out` is true of it. What a glob pattern matches and nobody reads is logged.
     Where two inputs hold files of equal relative path, these get the name of their input's folder in front.
 
     Raises:
@@ -57,12 +61,15 @@ def find(
     for text in inputs:
         before = len(found)
         seen = False
-        for path, root in _files(text, patterns, strict=bool(companions)):
+        for path, root, named in _files(text, patterns, companions):
             seen = True
-            if not leave_out(path):
+            if not named and leave_out(path):
+                if glob.has_magic(text):
+                    _LOG.warning("`%s` is left out: it is part of a file beside it", path)
+            else:
                 found.setdefault(os.path.realpath(path), (path, root))
         if len(found) == before and not seen:
-            raise ValueError(f"`{text}` holds no file named {' or '.join(f'`{p}`' for p in patterns)}")
+            raise ValueError(f"`{text}` holds no file named {_names(patterns)}")
     names = {real: path.relative_to(root).as_posix() for real, (path, root) in found.items()}
     often = Counter(names.values())
     sources: list[Source] = []
@@ -81,26 +88,39 @@ def find(
     return sources
 
 
-def _files(text: str, patterns: Sequence[str], strict: bool) -> Iterator[tuple[Path, Path]]:
-    """(file, root that its name is relative to) for one input."""
+def folder_above(inputs: Sequence[str]) -> Path:
+    """The deepest folder that all inputs lie in: a folder itself, of a file or a glob pattern the fixed part above."""
+    return Path(os.path.commonpath([_root(text).resolve() for text in inputs]))
+
+
+def _root(text: str) -> Path:
     path = Path(text)
     if path.is_dir():
-        yield from ((file, path) for file in _walk(path, patterns))
+        return path
+    if path.is_file() or not glob.has_magic(text):
+        return path.parent
+    return Path(*path.parts[: next(number for number, part in enumerate(path.parts) if glob.has_magic(part))])
+
+
+def _files(text: str, patterns: Sequence[str], companions: Sequence[str]) -> Iterator[tuple[Path, Path, bool]]:
+    """(file, root that its name is relative to, whether the input names it) for one input."""
+    path, root = Path(text), _root(text)
+    if path.is_dir():
+        yield from ((file, root, False) for file in _walk(path, patterns))
     elif path.is_file():
-        if not strict or _matches(path, patterns):
-            yield path, path.parent
+        if not companions or _matches(path, patterns):
+            yield path, root, True
     elif glob.has_magic(text):
-        parts = path.parts
-        fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-        root = Path(*parts[:fixed])
         hits = sorted(Path(hit) for hit in glob.glob(text, recursive=True))
         if not hits:
             raise ValueError(f"nothing matches `{text}`")
         for hit in hits:
             if hit.is_dir():
-                yield from ((file, root) for file in _walk(hit, patterns))
+                yield from ((file, root, False) for file in _walk(hit, patterns))
             elif _matches(hit, patterns):
-                yield hit, root
+                yield hit, root, False
+            elif not _matches(hit, companions):
+                _LOG.warning("`%s` is left out: it is not named %s", hit, _names(patterns))
     else:
         raise ValueError(f"`{text}` does not exist")
 
@@ -116,3 +136,7 @@ def _walk(folder: Path, patterns: Sequence[str]) -> list[Path]:
 
 def _matches(path: Path, patterns: Sequence[str]) -> bool:
     return any(fnmatch(path.name, pattern) for pattern in patterns)
+
+
+def _names(patterns: Sequence[str]) -> str:
+    return " or ".join(f"`{pattern}`" for pattern in patterns)
