@@ -32,6 +32,7 @@ def convert(
     ],
     output: Annotated[str, typer.Option(help="The data set to make. It appears whole at the end, or not at all.")],
     corpus: Annotated[str, typer.Option(help="First part of every row's id; default: the name of the output.")] = "",
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the corpus, for that column.")] = "",
     multi_intent: Annotated[
         str,
         typer.Option(help="`clauses`: intents joined by `#` become one tree each under `and`. `label`: one tree."),
@@ -48,7 +49,10 @@ def convert(
     ] = None,
     test_share: Annotated[float, typer.Option(help="Share of test with `--split-by hash`.")] = 0.1,
     ontology: Annotated[
-        str, typer.Option(help="TOML file to hold every tree against; default: one is inferred from train.")
+        str,
+        typer.Option(
+            help="TOML file to hold every tree against; default: `ontology.toml` beside the input, else inferred."
+        ),
     ] = "",
     shards: Annotated[
         int, typer.Option(help="Shards of each split; default: one per 64 MiB of input.", show_default=False)
@@ -81,6 +85,12 @@ def convert(
     import logging
 
     logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
+    notes = logging.StreamHandler()
+    notes.setFormatter(logging.Formatter("note: %(message)s"))
+    ours = logging.getLogger("pipelines")
+    ours.addHandler(notes)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
     from pipelines.convert import Options, run
     from pipelines.splits import Dealing
 
@@ -92,6 +102,7 @@ def convert(
                 format=format_,
                 output=output,
                 corpus=corpus,
+                licence=licence,
                 multi_intent=multi_intent,
                 coordinate=coordinate,
                 dealing=Dealing(split_by, dev, test),

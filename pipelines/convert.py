@@ -27,9 +27,11 @@ from grammar import shard
 from grammar.ontology import load
 from pipelines import publish
 from pipelines.formats import FORMATS, Range, expand, plan
+from pipelines.formats.files import folder_above
 from pipelines.spill import Job, count_slots, merge, merge_slots, spill
 from pipelines.splits import Dealing
 
+_LOG = logging.getLogger(__name__)
 BYTES_PER_SHARD = 64 << 20
 _SEVERAL = frozenset({"seq", "bio"})
 """Formats whose rows may have several intents; only for these are the slots of intents counted first."""
@@ -40,6 +42,8 @@ class Options:
     """One conversion, as the command line gives it.
 
     Attributes:
+        licence: of the corpus, for its column.
+        ontology: TOML file to hold trees against; empty for the `ontology.toml` in the folder above all inputs, if any.
         shards: of each split; 0 for one per 64 MiB of input.
         range_bytes: size of the pieces that workers take.
         beam: further flags, for Beam.
@@ -49,6 +53,7 @@ class Options:
     format: str
     output: str
     corpus: str = ""
+    licence: str = ""
     multi_intent: str = "clauses"
     coordinate: bool = False
     dealing: Dealing = field(default_factory=Dealing)
@@ -83,6 +88,12 @@ def run(options: Options) -> shard.Manifest:
     ranges = [range_ for source in sources for range_ in plan(source, options.range_bytes)]
     size = sum(os.path.getsize(source.path) for source in sources)
 
+    ontology = options.ontology
+    beside = folder_above(options.inputs) / shard.ONTOLOGY
+    if not ontology and beside.is_file():
+        ontology = str(beside)
+        _LOG.info("every tree is held against %s", beside)
+
     build = output.with_name(f".{output.name}.{os.getpid()}.build")
     job = Job(
         build=str(build),
@@ -90,7 +101,8 @@ def run(options: Options) -> shard.Manifest:
         dealing=options.dealing,
         multi_intent=options.multi_intent,
         coordinate=options.coordinate,
-        ontology=load(options.ontology).dumps() if options.ontology else "",
+        ontology=load(ontology).dumps() if ontology else "",
+        licence=options.licence,
     )
     job.work.mkdir(parents=True)
     recorded = {
@@ -101,7 +113,8 @@ def run(options: Options) -> shard.Manifest:
         "split_by": job.dealing.by,
         "dev_share": job.dealing.dev_share,
         "test_share": job.dealing.test_share,
-        "ontology": Path(options.ontology).name,
+        "ontology": Path(ontology).name,
+        "licence": job.licence,
     }
     try:
         with _Progress(job, len(ranges)), beam.Pipeline(options=PipelineOptions(flags)) as pipeline:

@@ -43,6 +43,7 @@ class Job(NamedTuple):
         build: directory that becomes the data set; temporary files lie in its `work/`.
         shards: shards of each split.
         ontology: TOML text to hold trees against, or empty.
+        licence: for the column of that name.
     """
 
     build: str
@@ -51,6 +52,7 @@ class Job(NamedTuple):
     multi_intent: str = "clauses"
     coordinate: bool = False
     ontology: str = ""
+    licence: str = ""
 
     @property
     def work(self) -> Path:
@@ -154,7 +156,7 @@ def _rows(range_: Range, job: Job) -> Iterator[Utterance | Rejection]:
 
 
 def _convert(row: Utterance, job: Job, slots: SlotCounts | None, ontology: Ontology | None) -> Example | Rejection:
-    made = to_example(row, slots, job.multi_intent, job.coordinate)
+    made = to_example(row._replace(licence=job.licence or row.licence), slots, job.multi_intent, job.coordinate)
     if ontology is None or isinstance(made, Rejection):
         return made
     state = TreeState(ontology)

@@ -131,7 +131,8 @@ def test_a_link_to_a_data_set_stays_a_link(corpus: Path, tmp_path: Path, monkeyp
     convert(corpus, tmp_path / "link")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / shard.MANIFEST).exists()
     monkeypatch.chdir(tmp_path / "real")
-    assert convert(corpus, Path("."), overwrite=True, corpus="").corpus == "real"
+    again = run(Options([str(corpus)], "seq", ".", overwrite=True, max_rejected=0.5))
+    assert again.corpus == "real"
     assert (tmp_path / "real" / shard.MANIFEST).exists()
 
 
@@ -173,6 +174,21 @@ def test_a_given_ontology_refuses_other_trees(corpus: Path, tmp_path: Path) -> N
     manifest = convert(corpus, tmp_path / "out", ontology=str(path), max_rejected=1.0)
     assert manifest.rejected == {"R106": 1, "R209": 6}
     assert set(trees(tmp_path / "out").values()) == {"(Play(mood(calm)))", "(Play(mood(sad)))"}
+
+
+@pytest.mark.parametrize("inputs", [["corpus"], ["corpus/*"], ["corpus/train", "corpus/test", "corpus/valid"]])
+def test_an_ontology_above_all_inputs_is_taken(corpus: Path, tmp_path: Path, caplog, inputs: list[str]) -> None:
+    (corpus / "ontology.toml").write_text('[intents.Play]\ntakes = ["mood"]\n[slots.mood]\n', encoding="utf-8")
+    caplog.set_level("INFO", "pipelines")
+    manifest = run(Options([str(tmp_path / path) for path in inputs], "seq", str(tmp_path / "out"), max_rejected=1.0))
+    assert manifest.rejected == {"R106": 1, "R209": 6} and manifest.options["ontology"] == "ontology.toml"
+    assert f"every tree is held against {corpus / 'ontology.toml'}" in caplog.messages
+
+
+def test_the_licence_of_a_corpus_stands_in_every_row(corpus: Path, tmp_path: Path) -> None:
+    manifest = convert(corpus, tmp_path / "out", licence="CC0-1.0")
+    [table] = shard.read_split(tmp_path / "out", "train", ["licence"])
+    assert table["licence"].to_pylist() == ["CC0-1.0"] * 5 and manifest.options["licence"] == "CC0-1.0"
 
 
 def test_splits_by_hash_keep_equal_requests_together(tmp_path: Path) -> None:
@@ -273,7 +289,7 @@ def test_the_manifest_names_the_tokeniser_that_cut_the_words(
 
 def test_two_tokenisers_in_one_data_set_are_an_error(tmp_path: Path) -> None:
     massive(tmp_path / "a.jsonl", ["en-US", "ja-JP"])
-    with pytest.raises(ValueError, match="`chars-1` and `words-1`.*convert the locales separately"):
+    with pytest.raises(ValueError, match=r"`chars-1` and `words-1`.*convert the locales separately"):
         run(Options([str(tmp_path / "a.jsonl")], "massive", str(tmp_path / "out"), range_bytes=1))
     assert not (tmp_path / "out").exists()
 
