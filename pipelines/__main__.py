@@ -1,4 +1,4 @@
-"""python -m pipelines convert | verify | stats | samples | formats"""
+"""python -m pipelines convert | verify | stats | compare | samples | formats"""
 
 from __future__ import annotations
 
@@ -164,6 +164,27 @@ def stats(directory: DataSet, as_json: Json = False) -> None:
     else:
         for drawn in table(counts):
             _print(drawn)
+
+
+@app.command()
+def compare(left: DataSet, right: DataSet, as_json: Json = False) -> None:
+    """Pair the utterances of two data sets, two forms of one corpus, and count what had to be ignored for it.
+
+    Example: `python -m pipelines compare shards/snips shards/snips-json`
+    """
+    from grammar.shard import ShardError
+    from pipelines.compare import compare as pair
+    from pipelines.compare import utterances
+
+    try:
+        counts = pair(utterances(left), utterances(right)).to_json()
+    except ShardError as error:
+        _stop(str(error))
+    if as_json:
+        print(json.dumps(counts, indent=2, ensure_ascii=False))
+        return
+    for what, rows in counts.items():
+        print(f"{what}: " + ", ".join(f"{name} {number:,}" for name, number in rows.items()))
 
 
 @app.command()

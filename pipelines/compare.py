@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from pipelines.record import Utterance
+from grammar.actions import GENERATED, Kind
+from pipelines.record import SlotSpan, Utterance
 
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 
@@ -55,10 +57,54 @@ class Comparison(NamedTuple):
     left: list[Utterance]
     right: list[Utterance]
 
+    def to_json(self) -> dict[str, Any]:
+        """Counts alone, causes in the order of `STEPS`; splits as {"train, test": pairs}."""
+        return {
+            "texts": {cause: self.texts[cause] for cause, _ in STEPS},
+            "slots": {kind: self.slots[kind] for kind in ("same", "borders", "labels")},
+            "splits": {", ".join(pair): self.splits[pair] for pair in sorted(self.splits)},
+            "unpaired": {"left": len(self.left), "right": len(self.right)},
+        }
+
+
+def utterances(directory: str | Path) -> Iterator[Utterance]:
+    """The rows of a data set: the root is the intent, every other label a slot over the words that it copies.
+
+    Raises:
+        ShardError: not a data set.
+    """
+    from grammar import shard
+
+    for split in shard.read_manifest(directory).splits:
+        for table in shard.read_split(directory, split):
+            for row in table.to_pylist():
+                (_, _, intent), *spans = _labels(row)
+                yield Utterance(
+                    row["corpus"], row["file"], row["line"], split, row["utterance"], row["words"], [intent], spans
+                )
+
+
+def _labels(row: dict[str, Any]) -> list[SlotSpan]:
+    """Every node of a row's tree with the words from its first copied leaf to its last, root first."""
+    found: list[SlotSpan] = []
+    open_: list[int] = []
+    for kind, symbol, copy in zip(row["actions"], row["symbols"], row["copy"], strict=True):
+        if kind == Kind.NT:
+            open_.append(len(found))
+            found.append(SlotSpan(0, 0, symbol))
+        elif kind == Kind.RED:
+            open_.pop()
+        elif copy != GENERATED:
+            for index in open_:
+                start, end, label = found[index]
+                found[index] = SlotSpan(start if end else copy, copy + 1, label)
+    return found
+
 
 def compare(left: Iterable[Utterance], right: Iterable[Utterance]) -> Comparison:
     """Pair the utterances of two forms; equal utterances pair off one by one, those with equal slots first."""
-    rest_left, rest_right = list(left), list(right)
+    # Sorted, so that the order of rows does not show; `train` first, so that copies of a text keep to their splits.
+    rest_left, rest_right = (sorted(rows, key=lambda row: row.split, reverse=True) for rows in (left, right))
     result = Comparison(Counter(), Counter(), Counter(), [], [])
     for cause, step in STEPS:
         for same_slots in (True, False):

@@ -24,7 +24,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["convert", "verify", "stats", "samples", "formats"])
+@pytest.mark.parametrize("command", ["convert", "verify", "stats", "compare", "samples", "formats"])
 def test_every_command_has_help(command: str) -> None:
     done = pipelines(command, "--help")
     assert done.returncode == 0 and "Usage" in done.stdout
@@ -45,8 +45,9 @@ def test_convert_a_glob_then_verify_and_count(tmp_path: Path) -> None:
         for n, (split, utt, marked) in enumerate(rows)
     ]
     (data / "en.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (data / "notes.txt").touch()
     output = tmp_path / "shards"
-    arguments = ("convert", "--format", "massive", "--input", str(data / "*.jsonl"), "--output", str(output))
+    arguments = ("convert", "--format", "massive", "--input", str(data / "*"), "--output", str(output))
 
     refused = pipelines(*arguments)
     assert refused.returncode == 2 and "1 of 4 rows (25.00%) were rejected" in refused.stderr
@@ -54,6 +55,7 @@ def test_convert_a_glob_then_verify_and_count(tmp_path: Path) -> None:
 
     done = pipelines(*arguments, "--max-rejected", "0.25")
     assert done.returncode == 0, done.stderr
+    assert f"note: `{data / 'notes.txt'}` is left out: it is not named `*.jsonl`\n" in done.stderr
     assert "4 rows in, 3 out (dev 1, test 1, train 1)" in done.stdout and "rejected: 1 (R" in done.stdout
 
     checked = pipelines("verify", str(output))
@@ -114,3 +116,30 @@ def test_the_readme_explains_every_code_and_format() -> None:
     text = (ROOT / "pipelines" / "README.md").read_text(encoding="utf-8")
     assert [code for code, reason in REASONS.items() if f"| {code} | {reason} |" not in text] == []
     assert [name for name in FORMATS if f"| `{name}` |" not in text] == []
+
+
+def test_two_forms_of_one_corpus_are_compared(tmp_path: Path) -> None:
+    left = ["play jazz\t(P(g(jazz)))", "wake ana now\t(W(who(ana)))", "stop\t(S())", "add tea\t(A(i(tea)))"]
+    right = ["Play jazz!\t(P(g(jazz)))", "wake ana now\t(W(who(ana)(now)))", "halt\t(S())", "add  tea\t(A(j(tea)))"]
+    for name, lines in (("left", left), ("right", right)):
+        (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        run = pipelines(
+            "convert",
+            "--format",
+            "brackets",
+            "--input",
+            str(tmp_path / f"{name}.tsv"),
+            "--output",
+            str(tmp_path / name),
+        )
+        assert run.returncode == 0, run.stderr
+    shown = pipelines("compare", str(tmp_path / "left"), str(tmp_path / "right"))
+    assert shown.stdout.splitlines() == [
+        "texts: as it stands 2, letter case 0, punctuation 1, blanks 0",
+        "slots: same 1, borders 1, labels 1",
+        "splits: train, train 3",
+        "unpaired: left 1, right 1",
+    ]
+    counts = json.loads(pipelines("compare", str(tmp_path / "left"), str(tmp_path / "right"), "--json").stdout)
+    assert counts["texts"]["punctuation"] == 1 and counts["unpaired"] == {"left": 1, "right": 1}
+    assert pipelines("compare", str(tmp_path / "left"), str(tmp_path)).returncode == 2

@@ -1,13 +1,14 @@
 """The published corpora, where they are at hand: every record is accounted for and hardly any is refused."""
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from pipelines.clauses import SlotCounts
+from pipelines.compare import compare, normalise
 from pipelines.formats import expand, plan, read
 from pipelines.record import Rejection, Utterance
 from pipelines.trees import to_example
@@ -50,3 +51,25 @@ def test_a_published_corpus_is_read_whole(folder, fmt, multi_intent, records):
             if isinstance(made, Rejection):
                 refused[made.code] += 1
     assert refused.total() < tried / 100, refused
+
+
+def test_the_two_forms_of_snips_differ_as_the_readme_says():
+    folders = [Path(CORPORA) / name for name in ("snips", "snips-json")]
+    if not CORPORA or not all(folder.is_dir() for folder in folders):
+        pytest.skip("TREEWRIGHT_CORPORA names no folder with `snips` and `snips-json`")
+    forms = [
+        [row for source in expand([str(folder)], fmt) for range_ in plan(source) for row in read(range_)]
+        for folder, fmt in zip(folders, ("seq", "snips"), strict=True)
+    ]
+
+    assert compare(*forms).to_json() == {
+        "texts": {"as it stands": 1_098, "letter case": 8_257, "punctuation": 5_126, "blanks": 3},
+        "slots": {"same": 14_484, "borders": 0, "labels": 0},
+        "splits": {"dev, test": 694, "dev, train": 6, "test, train": 700, "train, test": 6, "train, train": 13_078},
+        "unpaired": {"left": 0, "right": 0},
+    }
+    texts = [defaultdict(Counter), defaultdict(Counter)]
+    for counts, rows in zip(texts, forms, strict=True):
+        for row in rows:
+            counts[row.split][row.intents[0], normalise(row.text)] += 1
+    assert texts[0]["dev"] == texts[1]["test"] and texts[0]["train"] + texts[0]["test"] == texts[1]["train"]

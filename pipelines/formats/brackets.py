@@ -7,8 +7,8 @@ r"""Trees of our own language, alone or beside their utterance.
     -> Utterance(text="play music", words=["play", "music"], tree="(PlayMusicIntent(MediaType(music)))")
 
 Without an utterance the leaves are its words. A TSV line is cut at its first tab; a first line `utterance<TAB>tree`
-is a header. JSONL may also give `words` (the utterance already cut, or instead of it), `positions` (of the leaves), `split`, `domain` and `locale`. Where positions are not given,
-`pipelines.trees` finds them.
+is a header. JSONL may also give `words` (the utterance already cut, or in its place), `positions` (of the leaves),
+`split`, `domain` and `locale`. Where positions are not given, `pipelines.trees` finds them.
 
 Refused: R101 bytes, R102 no words, R103 not a JSON object, R104 field missing or of the wrong type, R112 no tab,
 R201 a tree without utterance that cannot be read.
