@@ -58,11 +58,11 @@ class Comparison(NamedTuple):
     right: list[Utterance]
 
     def to_json(self) -> dict[str, Any]:
-        """Counts alone, causes in the order of `STEPS`; splits as {"train, test": pairs}."""
+        """Counts alone, causes in the order of `STEPS`; splits as {"train-test": pairs}."""
         return {
             "texts": {cause: self.texts[cause] for cause, _ in STEPS},
             "slots": {kind: self.slots[kind] for kind in ("same", "borders", "labels")},
-            "splits": {", ".join(pair): self.splits[pair] for pair in sorted(self.splits)},
+            "splits": {"-".join(pair): self.splits[pair] for pair in sorted(self.splits)},
             "unpaired": {"left": len(self.left), "right": len(self.right)},
         }
 

@@ -137,7 +137,7 @@ def test_two_forms_of_one_corpus_are_compared(tmp_path: Path) -> None:
     assert shown.stdout.splitlines() == [
         "texts: as it stands 2, letter case 0, punctuation 1, blanks 0",
         "slots: same 1, borders 1, labels 1",
-        "splits: train, train 3",
+        "splits: train-train 3",
         "unpaired: left 1, right 1",
     ]
     counts = json.loads(pipelines("compare", str(tmp_path / "left"), str(tmp_path / "right"), "--json").stdout)

@@ -65,7 +65,7 @@ def test_the_two_forms_of_snips_differ_as_the_readme_says():
     assert compare(*forms).to_json() == {
         "texts": {"as it stands": 1_098, "letter case": 8_257, "punctuation": 5_126, "blanks": 3},
         "slots": {"same": 14_484, "borders": 0, "labels": 0},
-        "splits": {"dev, test": 694, "dev, train": 6, "test, train": 700, "train, test": 6, "train, train": 13_078},
+        "splits": {"dev-test": 694, "dev-train": 6, "test-train": 700, "train-test": 6, "train-train": 13_078},
         "unpaired": {"left": 0, "right": 0},
     }
     texts = [defaultdict(Counter), defaultdict(Counter)]
