@@ -19,7 +19,7 @@ $python -m pipelines verify "$dir/shards"
 $python -m pipelines samples --output "$dir/samples" --compare "$dir/shards"
 
 step "train"
-$python -m parser train --shards "$dir/shards" --config demo --output "$dir/model" --device cpu
+$python -m parser train --shards "$dir/shards" --config demo --output "$dir/model" --device cpu --threads 1
 
 step "evaluate: the test split holds no template and no value of train"
 $python -m parser evaluate --model "$dir/model" --shards "$dir/shards" --split test --device cpu
