@@ -157,7 +157,9 @@ class _Maker:
 
     def _value(self, slot: str) -> str:
         if slot not in self.book.invent or self.rng.random() >= _INVENTED:
-            return self.rng.choice(self.book.values[slot][self.split])
+            # What stands first is asked for most, as in speech: the rank's share falls as 1, 1/2, 1/3, ...
+            values = self.book.values[slot][self.split]
+            return self.rng.choices(values, [1 / rank for rank in range(1, len(values) + 1)])[0]
         while True:
             value = invent.phrase(self.rng)
             words = set(value.split())
