@@ -150,20 +150,20 @@ least = 2
 
 @pytest.mark.parametrize("seed", range(8))
 def test_tensor_mask_equals_the_state_where_depth_binds(seed):
-    _compare(DEEP, random.Random(seed), budget=19 + seed)  # 19 is the smallest tree
+    assert_mask_equals_state(DEEP, random.Random(seed), budget=19 + seed)  # 19 is the smallest tree
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_tensor_mask_equals_the_state_on_random_walks(seed):
-    _compare(STRICT, random.Random(seed), budget=8 + seed)
+    assert_mask_equals_state(STRICT, random.Random(seed), budget=8 + seed)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_tensor_mask_equals_the_state_under_an_inferred_ontology(seed):
-    _compare(setup_of(rows(30), tiny()).ontology, random.Random(seed), budget=30)
+    assert_mask_equals_state(setup_of(rows(30), tiny()).ontology, random.Random(seed), budget=30)
 
 
-def _compare(ontology: Ontology, rng: random.Random, budget: int) -> None:
+def assert_mask_equals_state(ontology: Ontology, rng: random.Random, budget: int) -> None:
     labels, width = ontology.labels(), 6
     states = [State(ontology, max_open=5, max_actions=budget) for _ in range(width)]
     legal = LegalState(Legal(ontology, labels), torch.full((width,), budget), max_open=5)
