@@ -1,9 +1,9 @@
 """The READMEs tell the truth: their commands run and print what stands below them.
 
 A `console` block is a session: `$ ` starts a command, the lines below are its output, in which a
-line `...` stands for any lines. `# exit N` after a command says that it ends with code N. A here-document ends with `END`. All blocks
-of a file run in one folder, in order. A block after `<!-- long -->` or `<!-- corpora -->` is not run:
-its commands must name existing subcommands and options.
+line `...` stands for any lines. `# exit N` after a command says that it ends with code N; a
+here-document ends with `END`. All blocks of a file run in one folder, in order. A block after
+`<!-- long -->` or `<!-- corpora -->` is not run: its commands must name real options.
 """
 
 from __future__ import annotations
