@@ -16,7 +16,8 @@ from grammar import rules
 from grammar.checker import check as check_tree
 from grammar.files import FORMS, FileError, Row, ontology_beside, read
 from grammar.finding import Finding, render, to_json
-from grammar.ontology import FUNCTIONS, Counts, Ontology, OntologyError, load
+from grammar.infer import FUNCTIONS, Counts
+from grammar.ontology import Ontology, OntologyError, load
 from grammar.tree import Tree
 from grammar.words import TOKENISERS
 

@@ -1,4 +1,4 @@
-"""Ontologies: which labels there are and what each may hold. TOML in, TOML out, inferred from trees.
+"""Ontologies: which labels there are and what each may hold. TOML in, TOML out; `infer` drafts one.
 
     [intents.AddToListIntent]
     takes = ["ItemName", "add"]
@@ -24,15 +24,9 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from grammar.tree import Leaf, Tree
-
-FUNCTIONS = frozenset({"and", "add"})
-"""Labels that `infer` takes for functions: `and` joins clauses, `add` joins slot values."""
 
 KINDS = ("intent", "function", "slot")
 _FIELDS = frozenset({"takes", "required", "repeated", "words", "least", "description", "examples", "count", "counts"})
@@ -71,7 +65,7 @@ class Node:
 
 
 class Ontology:
-    """A checked set of labels. Build one with `load`, `loads` or `infer`."""
+    """A checked set of labels. Build one with `load`, `loads` or `infer.infer`."""
 
     def __init__(
         self, nodes: Mapping[str, Node], roots: Collection[str] | None = None, lexicon: Collection[str] = ()
@@ -268,98 +262,6 @@ def load(path: str | Path) -> Ontology:
         return loads(Path(path).read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise OntologyError(f"cannot read the ontology {path}: {error}") from error
-
-
-class Counts:
-    """What trees were seen to hold; adds up over parts of a corpus, so that `infer` can run in ranges."""
-
-    def __init__(self) -> None:
-        self.roots: Counter[str] = Counter()
-        self.labels: Counter[str] = Counter()
-        self.words: Counter[str] = Counter()
-        self.childless: Counter[str] = Counter()
-        self.single: Counter[str] = Counter()  # one child, leaves included
-        self.links: Counter[tuple[str, str]] = Counter()
-        self.repeats: Counter[tuple[str, str]] = Counter()
-
-    def add(self, tree: Tree) -> None:
-        """Count one tree."""
-        self.roots[tree.label] += 1
-        for node in tree.walk():
-            self.labels[node.label] += 1
-            below = Counter(child.label for child in node.children if isinstance(child, Tree))
-            if any(isinstance(child, Leaf) for child in node.children):
-                self.words[node.label] += 1
-            if not node.children:
-                self.childless[node.label] += 1
-            elif len(node.children) == 1:
-                self.single[node.label] += 1
-            for child, n in below.items():
-                self.links[node.label, child] += n
-                if n > 1:
-                    self.repeats[node.label, child] += 1
-
-    def merge(self, other: Counts) -> None:
-        """Add the counts of another part."""
-        for name in ("roots", "labels", "words", "childless", "single", "links", "repeats"):
-            getattr(self, name).update(getattr(other, name))
-
-    def to_json(self) -> dict[str, list]:
-        """Plain lists, for a file or a Beam element."""
-        pairs = {name: sorted([*k, v] for k, v in getattr(self, name).items()) for name in ("links", "repeats")}
-        names = ("roots", "labels", "words", "childless", "single")
-        return {name: sorted([k, v] for k, v in getattr(self, name).items()) for name in names} | pairs
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, list]) -> Counts:
-        """What `to_json` wrote."""
-        counts = cls()
-        for name, rows in data.items():
-            getattr(counts, name).update({(tuple(r[:-1]) if len(r) > 2 else r[0]): r[-1] for r in rows})
-        return counts
-
-    def ontology(self, functions: Collection[str] = FUNCTIONS) -> Ontology:
-        """A draft: everything that was seen is allowed, nothing is required; a person reviews it.
-
-        Kinds: names in `functions` are functions, `IN:` marks intents and `SL:` slots; else a label
-        that was a root, or stood below a function that was a root, is an intent; all others are slots.
-        """
-        joiners = {label for label in self.roots if label in functions}
-        clauses = {child for (parent, child) in self.links if parent in joiners}
-        nodes: dict[str, Node] = {}
-        for label in sorted(self.labels):
-            takes = {child: n for (parent, child), n in self.links.items() if parent == label}
-            kind = self._kind(label, functions, clauses)
-            nodes[label] = Node(
-                kind=kind,
-                takes=frozenset(takes),
-                repeated=frozenset(takes if kind == "function" else (c for p, c in self.repeats if p == label)),
-                words=self.words[label] > 0,
-                least=self._least(label, kind),
-                count=self.labels[label],
-                counts=takes,
-            )
-        return Ontology(nodes, sorted(self.roots))
-
-    def _least(self, label: str, kind: str) -> int:
-        if kind == "intent" or self.childless[label]:
-            return 0
-        return 2 if kind == "function" and not self.single[label] else 1
-
-    def _kind(self, label: str, functions: Collection[str], clauses: Collection[str]) -> str:
-        if label in functions:
-            return "function"
-        if label.startswith("SL:"):
-            return "slot"
-        return "intent" if label.startswith("IN:") or label in self.roots or label in clauses else "slot"
-
-
-def infer(trees: Iterable[Tree], functions: Collection[str] = FUNCTIONS) -> Ontology:
-    """Draft an ontology from trees; see `Counts.ontology`."""
-    counts = Counts()
-    for tree in trees:
-        counts.add(tree)
-    return counts.ontology(functions)
 
 
 def _node(kind: str, label: str, table: object, source: str) -> Node:

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 import grammar
 from grammar import shard
-from grammar.ontology import Counts, loads
+from grammar.infer import Counts
+from grammar.ontology import loads
 from pipelines.record import REASONS
 from pipelines.spill import Job, merge, reports
 

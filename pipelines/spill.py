@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 from grammar import shard
 from grammar.actions import Action, Kind, TransitionError, build
 from grammar.actions import State as TreeState
-from grammar.ontology import Counts, Ontology, loads
+from grammar.infer import Counts
+from grammar.ontology import Ontology, loads
 from grammar.tree import Tree
 from pipelines.clauses import SlotCounts
 from pipelines.formats import Range, read

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from grammar.actions import oracle
-from grammar.ontology import Ontology, infer
+from grammar.infer import infer
+from grammar.ontology import Ontology
 from grammar.tree import Leaf, Tree
 from parser.batch import Examples
 from parser.checkpoint import Setup

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -74,42 +75,41 @@ def test_docstrings_run(name: str) -> None:
     assert result.failed == 0
 
 
-# --- the committed file of mistakes: line, column, code, counted by hand
+# --- the committed file of mistakes: line, code, and the text in the tree that the caret must stand under
 
 MISTAKES = [
-    (1, 12, "E101"),
-    (2, 58, "E102"),
-    (3, 49, "E103"),
-    (4, 43, "E104"),
-    (5, 7, "E105"),
-    (6, 29, "E106"),
-    (7, 31, "E107"),
-    (8, 46, "E108"),
-    (9, 38, "E109"),
-    (11, 15, "E201"),
-    (12, 30, "E202"),
-    (13, 14, "E203"),
-    (14, 52, "E204"),
-    (15, 28, "E205"),
-    (16, 29, "E206"),
-    (17, 20, "E207"),
-    (18, 34, "E208"),
-    (19, 13, "E209"),
-    (20, 46, "E301"),
-    (21, 53, "E302"),
-    (22, 73, "E303"),
-    (23, 40, "E304"),
-    (24, 36, "E305"),
-    (25, 67, "E201"),
-    (25, 93, "E301"),
-    (25, 130, "E108"),
-    (26, 38, "E101"),
-    (26, 67, "E303"),
-    (26, 83, "E207"),
-    (27, 50, "E301"),
-    (27, 55, "E202"),
-    (27, 62, "E301"),
-    (28, 1, "E114"),
+    (1, "E101", "(PlayMusicIntent"),
+    (2, "E102", ")", -1),
+    (3, "E103", "()"),
+    (4, "E104", "((ItemName"),
+    (5, "E105", "StopIntent"),
+    (6, "E106", "(PlayMusicIntent"),
+    (7, "E107", "é"),
+    (8, "E108", "Train"),
+    (9, "E109", "\\D"),
+    (11, "E201", "DimLigthIntent"),
+    (12, "E202", "ItemName"),
+    (13, "E203", "SetTimerIntent"),
+    (14, "E204", "Title", 1),
+    (15, "E205", "add("),
+    (16, "E206", "music"),
+    (17, "E207", "StopIntent"),
+    (18, "E208", "Title Blue Train"),
+    (19, "E209", "Title"),
+    (20, "E301", "Trane"),
+    (21, "E302", "Train", 1),
+    (22, "E303", "song"),
+    (23, "E304", "blue"),
+    (24, "E305", "Chlo"),
+    (25, "E201", "ItmName"),
+    (25, "E301", "pear)"),
+    (25, "E108", "Train"),
+    (26, "E101", "(and"),
+    (26, "E303", "minutes"),
+    (26, "E207", "StopIntent"),
+    (27, "E301", "音樂"),
+    (27, "E202", "Device"),
+    (27, "E301", "灯"),
 ]
 
 
@@ -123,16 +123,25 @@ def test_mistakes_are_reported_as_committed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_mistakes_stand_at_their_columns() -> None:
+    rows = (ROOT / "tests/data/check/mistakes.tsv").read_text(encoding="utf-8").split("\n")
+    wanted = []
+    for line, code, text, *which in MISTAKES:
+        utterance, tree = rows[line - 1].split("\t", 1)
+        at = [match.start() for match in re.finditer(re.escape(text), tree)]
+        wanted.append((line, len(utterance) + 1 + at[which[0] if which else 0] + 1, code))
     lines = (ROOT / "tests/data/check/mistakes.expected").read_text(encoding="utf-8").split("\n")
     heads = [line[6:10] for line in lines if line.startswith("error[")]
     places = [tuple(map(int, line.rsplit(":", 2)[1:])) for line in lines if line.lstrip().startswith("--> ")]
-    assert [(*place, code) for place, code in zip(places, heads, strict=True)] == MISTAKES
+
+    # Line 28 has no tab, so it has no tree to point into.
+    assert [(*place, code) for place, code in zip(places, heads, strict=True)] == [*wanted, (28, 1, "E114")]
 
 
 def test_mistakes_are_many() -> None:
     per_line = [len(list(group)) for _, group in itertools.groupby(MISTAKES, key=lambda mistake: mistake[0])]
     assert per_line.count(3) == 3
-    kinds = {code for _, _, code in MISTAKES}
+    kinds = {mistake[1] for mistake in MISTAKES}
+    assert len(kinds) >= 12
     assert all(sum(code.startswith(family) for code in kinds) >= 5 for family in ("E1", "E2", "E3"))
 
 

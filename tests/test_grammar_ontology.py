@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from strategies import ontologies, trees
 
 from grammar import Ontology, Tree, check, parse
-from grammar.ontology import Counts, Node, OntologyError, infer, loads
+from grammar.infer import Counts, infer
+from grammar.ontology import Node, OntologyError, loads
 
 SHOPPING = "(and(AddToListIntent(add(ItemName(apples))(ItemName(pears))))(PlayMusicIntent()))"
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from grammar import shard
 from grammar.actions import State, oracle
-from grammar.ontology import Counts, load
+from grammar.infer import Counts
+from grammar.ontology import load
 from pipelines.clauses import SlotCounts
 from pipelines.convert import Options, run
 from pipelines.record import Example, SlotSpan, Utterance

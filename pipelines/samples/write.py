@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from grammar.actions import oracle
-from grammar.ontology import Counts, Ontology
+from grammar.infer import Counts
+from grammar.ontology import Ontology
 from pipelines.samples.generate import Sample
 from pipelines.samples.templates import SPLITS, load
 
