@@ -14,7 +14,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from grammar import Ontology
-from grammar.__main__ import _show, app
+from grammar.__main__ import app
+from grammar.commands.door import show
 from grammar.ontology import load
 
 GOOD = "(PlayMusicIntent(MediaType(music)))"
@@ -123,7 +124,7 @@ def test_colours_change_nothing_but_colours() -> None:
         file=io.StringIO(), force_terminal=True, color_system="standard", soft_wrap=True, highlight=False
     )
     text = (Path(__file__).parent / "data/check/mistakes.expected").read_text(encoding="utf-8")
-    _show(terminal, text.split("\n\n")[0])
+    show(terminal, text.split("\n\n")[0])
     shown = terminal.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
     assert "\x1b[1;31merror[E101]" in shown
     assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == text.split("\n\n")[0] + "\n"

@@ -1,0 +1,99 @@
+"""What the commands share: options, messages, exit codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from grammar.files import FORMS, FileError, Row, ontology_beside, read
+from grammar.finding import Finding, render
+from grammar.ontology import Ontology, OntologyError, load
+from grammar.tree import Tree
+
+Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="`.trees`, `.tree`, `.tsv`, `.jsonl`, or `-`.")]
+Form = Annotated[
+    str | None, typer.Option("--as", metavar="FORM", help=f"Read as {', '.join(FORMS)}, whatever the name.")
+]
+
+
+def lines(path: str, form: str | None) -> Iterator[Row]:
+    one_of("--as", form or FORMS[0], FORMS)
+    try:
+        yield from read(path, form)
+    except (FileError, OSError) as error:
+        fail(str(error))
+
+
+def rows(path: str, form: str | None) -> Iterator[Row]:
+    """The rows that hold a tree, or should."""
+    return (row for row in lines(path, form) if row.text is not None or row.problem)
+
+
+def parse(row: Row) -> Tree | None:
+    """The tree of a row; None, and its findings on stderr, where it has none."""
+    from grammar.syntax import TreeSyntaxError, parse
+
+    findings: list[Finding] = [row.problem] if row.problem else []
+    if row.text is not None:
+        try:
+            return parse(row.text)
+        except TreeSyntaxError as error:
+            findings = error.findings
+    for finding in findings:
+        show(Console(stderr=True, highlight=False, soft_wrap=True), render(finding, row.place) + "\n", err=True)
+    return None
+
+
+def ontology(source: Path | str | None) -> Ontology | None:
+    """The ontology at a path, or (for a string) the one beside an input."""
+    try:
+        return load(source) if isinstance(source, Path) else ontology_beside(source) if source else None
+    except OntologyError as error:
+        fail(str(error))
+
+
+def show(console: Console, text: str, err: bool = False) -> None:
+    if not console.is_terminal:
+        typer.echo(text, err=err)
+        return
+    shown = Text(text)
+    shown.highlight_regex(r"^error\[\w+\]", "bold red")
+    shown.highlight_regex(r"(?m)^ +\| +[-^ ]+$", "red")
+    shown.highlight_regex(r"(?m)^ *\d* ?(-->|\||=)", "blue")
+    shown.highlight_regex(r"\b(help|note):", "cyan")
+    console.print(shown)
+
+
+def write(path: str, text: str) -> None:
+    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(text.encode("utf-8"))
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        fail(f"cannot write {path}: {error.strerror}")
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def one_of(option: str, value: str, known: Iterable[str]) -> None:
+    names = list(known)
+    if value not in names:
+        fail(f"{option}: unknown value `{value}`; the values are {', '.join(names)}")
+
+
+def note(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(2)

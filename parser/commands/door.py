@@ -1,0 +1,122 @@
+"""What the commands share: options, messages, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Device = Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto`: a GPU where there is one.")]
+Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to torch.")]
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Our own errors become one line on stderr and exit code 2; bugs keep their traceback."""
+    from grammar.ontology import OntologyError
+    from grammar.shard import ShardError
+    from parser.checkpoint import CheckpointError
+    from parser.config import ConfigError
+
+    try:
+        yield
+    except (ShardError, CheckpointError, ConfigError, OntologyError, FloatingPointError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def device(name: str, threads: int) -> str:
+    import torch
+
+    from parser.config import ConfigError
+
+    if threads:
+        torch.set_num_threads(threads)
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ConfigError(f"--device must be cpu, cuda, cuda:N or auto, not `{name}`")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("this machine has no CUDA device; give --device cpu")
+    return name
+
+
+def lines(utterances: list[str], file: Path | None) -> Iterator[str]:
+    """The utterances, or the lines of a file or of stdin; files are split at `\\n` only."""
+    from parser.config import ConfigError
+
+    if utterances not in ([], ["-"]):
+        if file is not None or "-" in utterances:
+            raise ConfigError("give utterances, or --file, or `-`, but not several of them")
+        yield from utterances
+        return
+    path = None if file is None or str(file) == "-" else file
+    with nullcontext(sys.stdin.buffer) if path is None else path.open("rb") as source:
+        for number, line in enumerate(source, 1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                where = f"{path or '<stdin>'}:{number}"
+                raise ConfigError(f"{where}: the line is not UTF-8 ({error}); convert the file to UTF-8") from error
+
+
+def print_parses(ready: Any, texts: list[str], form: str) -> None:
+    """One result a line of input: an empty line for an empty one, so that files stay side by side."""
+    from grammar.picture import picture
+
+    parses = iter(ready.parse_many([text for text in texts if text.strip()]))
+    for text in texts:
+        if not text.strip():
+            typer.echo(json.dumps({"utterance": text, "words": [], "tree": None}) if form == "json" else "")
+            continue
+        found = next(parses)
+        if form == "json":
+            row = {"utterance": text, "words": found.words, "tree": str(found.tree)}
+            row |= {"positions": found.positions, "score": round(found.score, 6)}
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            typer.echo(str(found.tree) if form == "brackets" else picture(found.tree))
+
+
+@contextmanager
+def progress(name: str) -> Iterator[Any]:
+    """A bar on a terminal, a line per evaluation elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = [*Progress.get_default_columns()[:-1], TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None, note="")
+
+        def report(event: dict[str, Any]) -> None:
+            if event["event"] == "start":
+                bar.update(task, total=event["steps"], completed=event["step"])
+                print(f"{event['examples']:,} examples, {event['parameters']:,} parameters", file=sys.stderr)
+            elif event["event"] == "step":
+                bar.update(task, completed=event["step"], note=f"loss {event['loss']:.3f}")
+            else:
+                line = f"epoch {event['epoch'] + 1}: dev exact match {event['exact_match']:.1%}, "
+                line += f"bracket F1 {event['bracket_f1']:.1%}, {event['cpu_seconds']:.0f} CPU-seconds"
+                console.print(line) if console.is_terminal else print(line, file=sys.stderr, flush=True)
+
+        yield report
+
+
+def table(figures: dict[str, Any]) -> None:
+    for key, name in (
+        ("exact_match", "exact match"),
+        ("exact_match_positions", "... with copy positions"),
+        ("intent_accuracy", "intent accuracy"),
+        ("bracket_f1", "bracket F1"),
+    ):
+        typer.echo(f"{name:24} {figures[key]:7.1%}")
+    typer.echo(f"{'utterances':24} {figures['n']:7}\n\nexact match by slice")
+    for name, part in figures["slices"].items():
+        typer.echo(f"  {name:22} {part['exact_match']:7.1%}   of {part['n']}")

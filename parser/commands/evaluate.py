@@ -1,0 +1,57 @@
+"""`python -m parser evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from parser.commands import door
+from parser.commands.door import Device, Threads
+
+
+def evaluate(
+    model: Annotated[Path, typer.Option(help="A model directory.")],
+    shards: Annotated[Path, typer.Option(help="A data set.")],
+    split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    without: Annotated[str, typer.Option(help="Leave out rows with a label like this, as in 'IN:UNSUPPORTED*'.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    errors: Annotated[int, typer.Option(help="Also print so many wrong parses, gold above predicted.")] = 0,
+    device: Device = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Exact match, intent accuracy, bracket F1, and slices of exact match.
+
+    Rows of the split that conversion rejected count as wrong.
+
+    Example: python -m parser evaluate --model runs/snips --shards shards/snips --split test --json
+    """
+    with door.failures():
+        from grammar.shard import read_manifest
+        from parser.batch import read_rows
+        from parser.checkpoint import load_model
+        from parser.evaluate import evaluate as run
+
+        manifest = read_manifest(shards)
+        setup, network, _ = load_model(model, door.device(device, threads))
+        wrong: list[Any] = []
+        figures = run(
+            network,
+            setup.vocab,
+            setup.ontology,
+            setup.values,
+            read_rows(shards, split),
+            rejected=manifest.rejected_splits.get(split, 0),
+            without=without,
+            errors=wrong,
+        )
+    if as_json:
+        typer.echo(json.dumps(figures, ensure_ascii=False))
+    else:
+        door.table(figures)
+    for gold, parse in wrong[:errors]:
+        typer.echo(
+            f"\n{gold.id}  {' '.join(gold.words)}\n  gold       {gold.tree}\n  predicted  {parse.tree}", err=as_json
+        )

@@ -1,0 +1,44 @@
+"""`python -m parser parse`."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parser.commands import door
+from parser.commands.door import Device, Threads
+
+
+def parse(
+    utterances: Annotated[
+        list[str] | None, typer.Argument(help="Utterances; none or `-` reads lines of stdin.")
+    ] = None,
+    model: Annotated[Path, typer.Option(help="A model directory.")] = Path("runs/model"),
+    file: Annotated[Path | None, typer.Option(help="Parse the lines of a file.")] = None,
+    form: Annotated[str, typer.Option("--format", help="brackets, picture or json.")] = "brackets",
+    device: Device = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Parse utterances into trees.
+
+    Examples:
+
+        python -m parser parse --model runs/music "play jazz"
+
+        python -m parser parse --model runs/music --file requests.txt --format json > trees.jsonl
+    """
+    with door.failures():
+        from parser import load
+        from parser.config import ConfigError
+
+        if form not in ("brackets", "picture", "json"):
+            raise ConfigError(f"--format must be brackets, picture or json, not `{form}`")
+        ready = load(model, door.device(device, threads))
+        size = 1 if sys.stdin.isatty() and not utterances and file is None else 1024
+        lines = door.lines(utterances or [], file)
+        while block := list(islice(lines, size)):
+            door.print_parses(ready, block, form)

@@ -1,0 +1,43 @@
+"""`python -m parser train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parser.commands import door
+from parser.commands.door import Device, Threads
+
+
+def train(
+    shards: Annotated[Path, typer.Option(help="A data set with the splits train and dev.")],
+    output: Annotated[Path, typer.Option(help="The model directory to write.")],
+    config: Annotated[str, typer.Option(help="base, published or tiny, or the path of a TOML file.")] = "base",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --output where it was stopped.")
+    ] = False,
+    device: Device = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Train a parser; the best weights by exact match on dev are kept.
+
+    Example: python -m parser train --shards shards/snips --output runs/snips --set train.epochs=40
+
+    A run that was killed continues with --resume, with the settings it was started with, and gives the
+    same losses as one that was not.
+    """
+    with door.failures():
+        from parser import config as configs
+        from parser.train import train as run
+
+        if resume and (set_ or config != "base"):
+            raise configs.ConfigError("--resume keeps the settings of the run; leave --set and --config out")
+        settings = configs.load(config, set_ or [])
+        with door.progress("train") as report:
+            best = run(shards, output, settings, device=door.device(device, threads), resume=resume, report=report)
+    typer.echo(f"best on dev: exact match {best['exact_match']:.1%} after epoch {best['epoch']}; model in {output}")

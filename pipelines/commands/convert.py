@@ -1,0 +1,116 @@
+"""`python -m pipelines convert`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from pipelines.commands import door
+from pipelines.commands.door import Json
+
+
+def convert(
+    context: typer.Context,
+    format_: Annotated[str, typer.Option("--format", help="How to read it; `formats` lists the names.")],
+    input_: Annotated[
+        list[str], typer.Option("--input", help="A file, a folder, or a glob in quotes; may be given again.")
+    ],
+    output: Annotated[str, typer.Option(help="The data set to make. It appears whole at the end, or not at all.")],
+    corpus: Annotated[str, typer.Option(help="First part of every row's id; default: the name of the output.")] = "",
+    licence: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the corpus, for that column.")] = "",
+    multi_intent: Annotated[
+        str,
+        typer.Option(help="`clauses`: intents joined by `#` become one tree each under `and`. `label`: one tree."),
+    ] = "clauses",
+    coordinate: Annotated[
+        bool, typer.Option("--coordinate", help="Put slot values joined by `and`, `or` or commas under `add`.")
+    ] = False,
+    split_by: Annotated[
+        str, typer.Option(help="`corpus` keeps the corpus's splits, `hash` deals rows by their utterance.")
+    ] = "corpus",
+    dev_share: Annotated[
+        float | None,
+        typer.Option(help="Share of dev, out of train with `--split-by corpus`; default: 0, by hash 0.1."),
+    ] = None,
+    test_share: Annotated[float, typer.Option(help="Share of test with `--split-by hash`.")] = 0.1,
+    ontology: Annotated[
+        str,
+        typer.Option(
+            help="TOML file to hold every tree against; default: `ontology.toml` beside the input, else inferred."
+        ),
+    ] = "",
+    shards: Annotated[
+        int, typer.Option(help="Shards of each split; default: one per 64 MiB of input.", show_default=False)
+    ] = 0,
+    max_rejected: Annotated[float, typer.Option(help="Publish nothing if a larger share of rows is rejected.")] = 0.01,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands there.")] = False,
+    range_bytes: Annotated[int, typer.Option(help="Size of the pieces that workers take.")] = 16 << 20,
+    runner: Annotated[str, typer.Option(help="Beam runner.")] = "FnApiRunner",
+    workers: Annotated[int, typer.Option(help="Processes of the local runner.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Convert a corpus into Parquet shards of trees, with Apache Beam.
+
+    Example: `python -m pipelines convert --format massive --input 'data/*.jsonl' --output shards/massive`
+
+    Every record becomes a row of a shard or of `rejected/`, with file, line and reason. The bytes are the same for
+    any number of workers and any size of range. Options that are not listed go to Beam (`--flink_master=...`).
+    """
+    if multi_intent not in ("clauses", "label"):
+        door.stop(f"`--multi-intent {multi_intent}`: the choices are `clauses` and `label`")
+    if split_by not in ("corpus", "hash"):
+        door.stop(f"`--split-by {split_by}`: the choices are `corpus` and `hash`")
+    dev = dev_share if dev_share is not None else 0.1 if split_by == "hash" else 0.0
+    test = test_share if split_by == "hash" else 0.0
+    if not (dev >= 0 and test >= 0 and dev + test < 1):
+        door.stop(f"the shares of dev ({dev:g}) and test ({test:g}) must leave something for train")
+    if shards < 0 or workers < 1 or range_bytes < 1:
+        door.stop("`--shards`, `--workers` and `--range-bytes` must be positive")
+
+    import logging
+
+    logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
+    notes = logging.StreamHandler()
+    notes.setFormatter(logging.Formatter("note: %(message)s"))
+    ours = logging.getLogger("pipelines")
+    ours.addHandler(notes)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    from pipelines.convert import Options, run
+    from pipelines.splits import Dealing
+
+    began = time.perf_counter()
+    try:
+        manifest = run(
+            Options(
+                inputs=input_,
+                format=format_,
+                output=output,
+                corpus=corpus,
+                licence=licence,
+                multi_intent=multi_intent,
+                coordinate=coordinate,
+                dealing=Dealing(split_by, dev, test),
+                ontology=ontology,
+                shards=shards,
+                max_rejected=max_rejected,
+                overwrite=overwrite,
+                range_bytes=range_bytes,
+                runner=runner,
+                workers=workers,
+                beam=context.args,
+            )
+        )
+    except (ValueError, OSError, RuntimeError) as error:
+        door.stop(str(error))
+    if as_json:
+        print(manifest.dumps(), end="")
+        return
+    splits = ", ".join(f"{name} {rows:,}" for name, rows in manifest.splits.items())
+    codes = ", ".join(f"{code} {rows:,}" for code, rows in manifest.rejected.items()) or "none"
+    print(f"{output}: {manifest.rows_in:,} rows in, {manifest.rows_out:,} out ({splits})")
+    print(f"rejected: {manifest.rows_rejected:,} ({codes})")
+    print(f"took {time.perf_counter() - began:.1f} s", file=sys.stderr)

@@ -1,0 +1,23 @@
+"""What the commands share: options, messages, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A data set: a directory with `manifest.json`.")]
+
+
+def show(what: Any) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160).print(what)
+
+
+def stop(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(2)
