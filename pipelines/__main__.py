@@ -1,4 +1,4 @@
-"""python -m pipelines convert | verify | stats | compare | samples | formats"""
+"""python -m pipelines convert | export | verify | stats | compare | samples | formats"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import typer
 
 from pipelines.commands.compare import compare
 from pipelines.commands.convert import convert
+from pipelines.commands.export import export
 from pipelines.commands.formats import formats
 from pipelines.commands.samples import samples
 from pipelines.commands.stats import stats
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(convert)
+app.command()(export)
 app.command()(verify)
 app.command()(stats)
 app.command()(compare)

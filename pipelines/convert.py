@@ -15,7 +15,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,12 @@ from grammar.ontology import load
 from pipelines import publish
 from pipelines.formats import FORMATS, Range, expand, plan
 from pipelines.formats.files import folder_above
+from pipelines.formats.recognise import recognised
 from pipelines.spill import Job, count_slots, merge, merge_slots, spill
 from pipelines.splits import Dealing
 
 _LOG = logging.getLogger(__name__)
 BYTES_PER_SHARD = 64 << 20
-_SEVERAL = frozenset({"seq", "bio"})
-"""Formats whose rows may have several intents; only for these are the slots of intents counted first."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,8 @@ def run(options: Options) -> shard.Manifest:
         raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
     if output.exists() and any(output.iterdir()) and not (output / shard.MANIFEST).exists():
         raise FileExistsError(f"{output} is not a data set, so it is not overwritten; give another `--output`")
+    if options.format == "auto":
+        options = replace(options, format=recognised(options.inputs))
     corpus = options.corpus or output.name
     flags = _flags(options)
     sources = expand(list(options.inputs), options.format, corpus)
@@ -118,7 +119,7 @@ def run(options: Options) -> shard.Manifest:
     }
     try:
         with _Progress(job, len(ranges)), beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
-            _ = pipeline | "convert" >> Convert(job, ranges, options.format in _SEVERAL)
+            _ = pipeline | "convert" >> Convert(job, ranges, FORMATS[options.format].several)
         manifest = publish.finish(job, corpus, FORMATS[options.format].tokeniser, recorded, options.max_rejected)
         publish.reveal(build, output)
     finally:

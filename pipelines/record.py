@@ -27,6 +27,7 @@ REASONS = {
     "R112": "the line has the wrong number of columns",
     "R113": "a slot has no words",
     "R114": "the TOP tree is malformed",
+    "R115": "an offset lies outside the text, or does not fit the surface text",
     # Making a tree.
     "R201": "the tree cannot be read",
     "R202": "a label cannot be written in the tree language",

@@ -14,7 +14,7 @@ from pipelines.commands.door import Json
 
 def convert(
     context: typer.Context,
-    format_: Annotated[str, typer.Option("--format", help="How to read it; `formats` lists the names.")],
+    format_: Annotated[str, typer.Option("--format", help="How to read it; `formats` lists the names, `auto` looks.")],
     input_: Annotated[
         list[str], typer.Option("--input", help="A file, a folder, or a glob in quotes; may be given again.")
     ],

@@ -1,96 +1,35 @@
-"""Readers: one file per format, one row per format in `FORMATS`.
+"""Readers and writers: one file per format, one row per format in `FORMATS`.
 
     sources = expand(["corpora/atis"], "seq", corpus="atis")
     ranges  = [range_ for source in sources for range_ in plan(source, size=16 << 20)]
     rows    = [row for range_ in ranges for row in read(range_)]
 
 A *format* is how to read; where a corpus comes from and what its licence is stands elsewhere. To add a format, add a
-file here with `plan` and `read`, then a row to the table.
+file here that ends in its `FORMAT` (see `format.py`), then name it in the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from pipelines.formats import bio, brackets, files, massive, seq, snips, top
+from pipelines.formats import bio, brackets, doccano, files, massive, seq, snips, top
+from pipelines.formats.format import Format, Writer
 from pipelines.formats.lines import Range, Source
 from pipelines.record import Rejection, Utterance
 
-__all__ = ["FORMATS", "Format", "Range", "Source", "expand", "plan", "read"]
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How the files of one kind are found, cut and read.
-
-    Attributes:
-        patterns: names that a folder is searched for.
-        companions: names of the parallel files beside each file.
-        tokeniser: name in `grammar.words` of how the words came about; `given` is as the corpus has them.
-        plan: source, bytes -> ranges of whole records.
-        read: range -> rows, one for each record.
-        split_of: relative path -> split, empty when it does not say.
-        leave_out: whether a file that matches is none of the corpus.
-    """
-
-    name: str
-    summary: str
-    patterns: tuple[str, ...]
-    plan: Callable[[Source, int], list[Range]]
-    read: Callable[[Range], Iterator[Utterance | Rejection]]
-    companions: tuple[str, ...] = ()
-    tokeniser: str = "given"
-    split_of: Callable[[str], str] = files.split_of
-    leave_out: Callable[[Path], bool] = lambda path: False
-
+__all__ = ["FORMATS", "Format", "Range", "Source", "Writer", "expand", "plan", "read"]
 
 FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
-        Format(
-            "brackets",
-            "trees of our own language: .trees, .tree, utterance<TAB>tree in .tsv, .jsonl",
-            ("*.trees", "*.tree", "*.tsv", "*.jsonl"),
-            brackets.plan,
-            brackets.read,
-            tokeniser="words-1",
-        ),
-        Format(
-            "seq",
-            "folders of seq.in, seq.out and label: SNIPS, ATIS, MixSNIPS, MixATIS",
-            ("seq.in",),
-            seq.plan,
-            seq.read,
-            companions=seq.COMPANIONS,
-        ),
-        Format(
-            "bio",
-            "a word and its tag on a line, blank line between utterances: MixATIS of AGIF, xSID, CoNLL with intents",
-            ("*.bio", "*.conll", "*.iob", "*.txt"),
-            bio.plan,
-            bio.read,
-        ),
-        Format(
-            "snips",
-            "JSON chunks with entities: SNIPS 2017, data sets of Snips NLU",
-            ("*.json",),
-            snips.plan,
-            snips.read,
-            tokeniser="words-1",
-            split_of=snips.split_of,
-            leave_out=snips.leave_out,
-        ),
-        Format(
-            "massive",
-            "JSON lines with `[slot : value]` inside the text: MASSIVE",
-            ("*.jsonl",),
-            massive.plan,
-            massive.read,
-            tokeniser="words-1",
-        ),
-        Format("top", "trees in square brackets in a TSV: TOP, TOPv2", ("*.tsv",), top.plan, top.read),
+        brackets.FORMAT,
+        seq.FORMAT,
+        bio.FORMAT,
+        snips.FORMAT,
+        massive.FORMAT,
+        top.FORMAT,
+        top.FORMAT_V2,
+        doccano.FORMAT,
     )
 }
 

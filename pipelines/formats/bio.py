@@ -22,10 +22,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipelines.formats.columns import LOSES, tagged
+from pipelines.formats.features import Unwritable
+from pipelines.formats.format import Format, Writer
+from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, shown
-from pipelines.formats.tags import TagError, decode_tags
-from pipelines.record import Rejection, Utterance
+from pipelines.formats.save import save_lines
+from pipelines.formats.tags import SCHEMES, TagError, decode_tags
+from pipelines.record import Example, Rejection, Utterance
 
+_TAG = re.compile(r"O|[BIELSU]-\S+")
+_BREAK = re.compile(r"[\t\r\n]")
 _COMMENT = re.compile(r"#\s*([\w-]+)\s*[:=]\s*(.*)")
 
 
@@ -95,3 +102,41 @@ def _columns(text: str) -> list[str]:
     if "\t" in text.strip():
         return [column.strip() for column in text.strip().split("\t")]
     return text.split()
+
+
+def record(row: Example, variant: str) -> str:
+    """A block: words and tags between tabs, then the line of intents."""
+    intents, tags = tagged(row, variant)
+    for word in row.words:
+        if word != word.strip() or _BREAK.search(word):
+            raise Unwritable("blanks in words", repr(word))
+    lines = [f"{word}\t{tag}" for word, tag in zip(row.words, tags, strict=True)]
+    return "\n".join([*lines, intents, ""])
+
+
+def recognise(head: Head) -> Guess | None:
+    """Most lines are columns of which the last is a tag; comments and lines of intents may stand between."""
+    tags = other = 0
+    for line in head.lines[:200]:
+        columns = _columns(line)
+        if len(columns) > 1 and _TAG.fullmatch(columns[-1]):
+            tags += 1
+        elif len(columns) > 1 and not line.startswith("#"):
+            other += 1
+    if not tags or other * 10 > tags:
+        return None
+    return Guess(2, "columns that end in `O` or a tag such as `B-x`")
+
+
+FORMAT = Format(
+    name="bio",
+    summary="a word and its tag on a line, blank line between utterances: MixATIS of AGIF, xSID, CoNLL with intents",
+    patterns=("*.bio", "*.conll", "*.iob", "*.txt"),
+    plan=plan,
+    read=read,
+    example="play<TAB>O, calm<TAB>B-mood, jazz<TAB>B-genre, PlayMusic",
+    recognise=recognise,
+    several=True,
+    writer=Writer(record, save_lines(".bio"), SCHEMES),
+    loses=LOSES | {"blanks in words": "refused where one begins or ends with a blank, or holds a line end or a tab"},
+)

@@ -18,16 +18,21 @@ Source: `grammar/README.md`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from grammar import words as tokenisers
 from pipelines.formats.files import SPLITS
+from pipelines.formats.format import Format, Writer
+from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, plan_whole, shown, whole
-from pipelines.record import Rejection, Utterance
+from pipelines.formats.save import save_lines
+from pipelines.record import Example, Rejection, Utterance
 
 _JSON = (".jsonl", ".json", ".ndjson")
 _HEADER = b"utterance\ttree"
+_TREE = re.compile(r"\([^\s()]+(\(|\))")
 _TEXTS = ("utterance", "tree", "split", "domain", "locale")
 
 
@@ -126,3 +131,36 @@ def _pair(
         locale=row.get("locale", ""),
         raw=raw,
     )
+
+
+def record(row: Example, variant: str) -> str:
+    """A line of JSON, which keeps all that a row says."""
+    from pipelines.formats.features import tree_of
+
+    said = {"utterance": row.utterance, "words": row.words, "tree": row.tree, "positions": tree_of(row)[1]}
+    more = {key: value for key in ("split", "domain", "locale") if (value := getattr(row, key))}
+    return json.dumps(said | more, ensure_ascii=False)
+
+
+def recognise(head: Head) -> Guess | None:
+    """JSON with `tree`, or lines that begin with a bracket, alone or after a tab."""
+    if head.rows:
+        return Guess(3, "JSON lines with `tree`") if isinstance(head.first.get("tree"), str) else None
+    lines = [line for line in head.lines if not line.startswith("#")][:20]
+    trees = [_TREE.match(line.rpartition("\t")[2].strip()) for line in lines if line.encode() != _HEADER]
+    if not trees or sum(map(bool, trees)) * 2 < len(trees):
+        return None
+    return Guess(2, "trees in round brackets, the word of a leaf in its own")
+
+
+FORMAT = Format(
+    name="brackets",
+    summary="trees of our own language: .trees, .tree, utterance<TAB>tree in .tsv, .jsonl",
+    patterns=("*.trees", "*.tree", "*.tsv", "*.jsonl"),
+    plan=plan,
+    read=read,
+    example='{"utterance": "play jazz", "tree": "(PlayMusic(genre(jazz)))"}',
+    recognise=recognise,
+    tokeniser="words-1",
+    writer=Writer(record, save_lines(".jsonl")),
+)

@@ -88,6 +88,18 @@ def find(
     return sources
 
 
+def inputs_of(inputs: Sequence[str]) -> list[str]:
+    """Every file of files, folders and glob patterns, hidden ones left out, whatever its name.
+
+    Raises:
+        ValueError: an input does not exist, or nothing matches it.
+    """
+    found: dict[str, None] = {}
+    for text in inputs:
+        found |= {str(path): None for path, _, _ in _files(text, ("*",), ())}
+    return list(found)
+
+
 def folder_above(inputs: Sequence[str]) -> Path:
     """The deepest folder that all inputs lie in: a folder itself, of a file or a glob pattern the fixed part above."""
     return Path(os.path.commonpath([_root(text).resolve() for text in inputs]))

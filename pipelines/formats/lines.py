@@ -9,11 +9,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from pipelines.record import Rejection, reason, storable
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""Byte order mark, which is no part of the text."""
+
+
+def open_file(path: str) -> BinaryIO:
+    """A file of a corpus, for reading. Every reader opens its files here."""
+    return open(path, "rb")
+
+
+class Reading(NamedTuple):
+    """What a user asks of a reader; each format looks at what concerns it.
+
+    Attributes:
+        min_judgment: MASSIVE: mean score that a row's judges must give, 0 to 1; rows without judgments pass.
+        annotator: Label Studio: `first`, `agreed` (annotators who all say the same) or the id of one.
+        offsets: unit of the offsets instead of the format's own; empty for the format's own.
+        seed: Alexa: of the values that templates are filled with.
+        rows: Alexa: utterances made of each template.
+    """
+
+    min_judgment: float = 0.0
+    annotator: str = "first"
+    offsets: str = ""
+    seed: int = 0
+    rows: int = 5
 
 
 class Source(NamedTuple):
@@ -26,6 +50,7 @@ class Source(NamedTuple):
         split: of rows that do not carry their own.
         corpus: first part of every row's id.
         format: key of `FORMATS`.
+        reading: what the user asks of the reader.
     """
 
     path: str
@@ -34,6 +59,7 @@ class Source(NamedTuple):
     split: str = "train"
     corpus: str = ""
     format: str = ""
+    reading: Reading = Reading()
 
     def reject(self, line: int, code: str, raw: str, detail: str = "", split: str = "") -> Rejection:
         """A record of this file, refused."""
@@ -66,7 +92,7 @@ class Cut(NamedTuple):
 def cuts(path: str, size: int, ends_record: Callable[[bytes], bool] | None = None) -> Iterator[Cut]:
     """Cut a file into pieces of at least `size` bytes (the last one may be smaller), after lines that end a record."""
     start = stop = count = 0
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         for line in file:
             stop += len(line)
             count += 1
@@ -94,13 +120,13 @@ def plan_whole(source: Source, size: int) -> list[Range]:
 
 def lines(path: str, start: int, stop: int) -> Iterator[bytes]:
     """The lines of bytes `[start, stop)` without their ends; both must be borders of lines."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         file.seek(start)
         while start < stop:
             line = file.readline()
             if not line:
                 return
-            yield bare(line.removeprefix(_BOM) if start == 0 else line)
+            yield bare(line.removeprefix(BOM) if start == 0 else line)
             start += len(line)
 
 
@@ -111,8 +137,15 @@ def numbered(range_: Range) -> Iterator[tuple[int, bytes]]:
 
 def whole(path: str) -> bytes:
     """A file without its byte order mark."""
-    with open(path, "rb") as file:
-        return file.read().removeprefix(_BOM)
+    with open_file(path) as file:
+        return file.read().removeprefix(BOM)
+
+
+def read_bytes(path: str, start: int, stop: int) -> bytes:
+    """Bytes `[start, stop)` of a file."""
+    with open_file(path) as file:
+        file.seek(start)
+        return file.read(stop - start)
 
 
 def bare(line: bytes) -> bytes:

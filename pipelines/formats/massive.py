@@ -20,10 +20,14 @@ import json
 import re
 from collections.abc import Iterator
 
-from grammar import words as tokenisers
+from pipelines.formats.features import Unwritable
 from pipelines.formats.files import SPLITS
+from pipelines.formats.format import Format, Writer
+from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, shown
-from pipelines.record import Rejection, SlotSpan, Utterance
+from pipelines.formats.save import save_lines
+from pipelines.formats.text import LOSES, chunks, from_text, to_text, unmark
+from pipelines.record import Example, Rejection, Utterance
 
 plan = plan_lines
 
@@ -57,52 +61,60 @@ def _record(source: Source, number: int, line: bytes) -> Utterance | Rejection:
             return source.reject(number, "R104", raw, f"`{key}`", split)
     if not row["intent"]:
         return source.reject(number, "R108", raw, split=split)
-    text, slots = _unmark(row["annot_utt"])
+    text, slots = unmark(row["annot_utt"], _SLOT, lambda match: (match[2], match[1]))
     if "[" in text or "]" in text:
         return source.reject(number, "R109", raw, split=split)
     if text.split() != row["utt"].split():
         return source.reject(number, "R111", raw, split=split)
-    locale = row.get("locale")
-    locale = locale if isinstance(locale, str) else ""
+    locale, scenario = (value if isinstance(value := row.get(key), str) else "" for key in ("locale", "scenario"))
     tokeniser = "chars-1" if locale.lower().startswith(_BY_CHARACTER) else "words-1"
-    borders = {border for start, end, _ in slots for border in (start, end)}
-    places = tokenisers.spans(text, tokeniser, borders)
-    if not places:
-        return source.reject(number, "R102", raw, split=split)
-    spans: list[SlotSpan] = []
-    for start, end, label in slots:
-        inside = [index for index, place in enumerate(places) if start <= place.start and place.end <= end]
-        if not inside:
-            return source.reject(number, "R113", raw, f"`{label}`", split)
-        spans.append(SlotSpan(inside[0], inside[-1] + 1, label))
-    scenario = row.get("scenario")
-    return Utterance(
-        corpus=source.corpus,
-        file=source.file,
-        line=number,
+    return from_text(
+        source,
+        number,
+        text,
+        slots,
+        row["intent"],
+        raw,
         split=split,
-        text=text.strip(),
-        words=[text[place.start : place.end] for place in places],
-        intents=[row["intent"]],
-        spans=spans,
-        domain=scenario if isinstance(scenario, str) else "",
+        domain=scenario,
         locale=locale,
-        raw=raw,
         tokeniser=tokeniser,
     )
 
 
-def _unmark(annotated: str) -> tuple[str, list[tuple[int, int, str]]]:
-    """The text without marks, and (start, end, label) of each slot in its characters.
+def record(row: Example, variant: str) -> str:
+    """A line; what MASSIVE knows beside the labels (worker, judgments) is not in a shard."""
+    text, intent, slots = to_text(row)
+    if "[" in text or "]" in text:
+        raise Unwritable("marks in text", "a square bracket")
+    for slot in slots:
+        if ":" in slot.label:
+            raise Unwritable("odd labels", f"`{slot.label}`")
+    annotated = "".join(f"[{label} : {piece}]" if label else piece for piece, label in chunks(text, slots))
+    fields = {"id": row.id, "locale": row.locale, "partition": row.split, "scenario": row.domain, "intent": intent}
+    return json.dumps(fields | {"utt": text, "annot_utt": annotated}, ensure_ascii=False)
 
-    >>> _unmark("play [genre : jazz] now")
-    ('play jazz now', [(5, 9, 'genre')])
-    """
-    pieces, slots, length, last = list[str](), list[tuple[int, int, str]](), 0, 0
-    for match in _SLOT.finditer(annotated):
-        before, value = annotated[last : match.start()], match[2]
-        start = length + len(before)
-        slots.append((start, start + len(value), match[1]))
-        pieces += [before, value]
-        length, last = start + len(value), match.end()
-    return "".join([*pieces, annotated[last:]]), slots
+
+def recognise(head: Head) -> Guess | None:
+    """JSON lines with `utt` and `annot_utt`, or `utt` and `partition` (rows without labels)."""
+    if head.first.keys() >= {"utt", "annot_utt"} or head.first.keys() >= {"utt", "partition"}:
+        return Guess(3, "JSON lines with `utt` and `annot_utt`")
+    return None
+
+
+FORMAT = Format(
+    name="massive",
+    summary="JSON lines with `[slot : value]` inside the text: MASSIVE",
+    patterns=("*.jsonl",),
+    plan=plan,
+    read=read,
+    example='{"intent": "play_music", "utt": "play jazz", "annot_utt": "play [genre : jazz]", "partition": "dev"}',
+    recognise=recognise,
+    tokeniser="words-1",
+    writer=Writer(record, save_lines(".jsonl")),
+    loses={key: said for key, said in LOSES.items() if key not in ("domain", "locale")}
+    | {
+        "marks in text": "refused where the text has a square bracket",
+        "odd labels": "refused where a slot has a colon in its name",
+    },
+)

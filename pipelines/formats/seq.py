@@ -17,14 +17,22 @@ Source: Goo et al., NAACL 2018 (github MiuLab/SlotGated-SLU, `data/`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from itertools import islice, zip_longest
+from pathlib import Path
 
 from grammar.words import words
+from pipelines.formats.columns import LOSES, tagged
+from pipelines.formats.features import Unwritable
+from pipelines.formats.format import Format, Writer
+from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, cuts, decode, lines, shown
-from pipelines.formats.tags import TagError, decode_tags
-from pipelines.record import Rejection, Utterance
+from pipelines.formats.save import create
+from pipelines.formats.tags import SCHEMES, TagError, decode_tags
+from pipelines.record import Example, Rejection, Utterance
 
+_BLANK = re.compile(r"[ \t\r\n]")
 COMPANIONS = ("seq.out", "label")
 
 
@@ -83,3 +91,50 @@ def _record(source: Source, number: int, row: tuple[bytes | None, ...]) -> Utter
     except TagError as error:
         return source.reject(number, "R107", raw, str(error))
     return Utterance(source.corpus, source.file, number, source.split, text, found, intents, spans, raw=raw)
+
+
+def record(row: Example, variant: str) -> tuple[str, str, str]:
+    """A line of each file."""
+    intents, tags = tagged(row, variant)
+    blank = next((word for word in row.words if _BLANK.search(word)), None)
+    if blank is not None:
+        raise Unwritable("blanks in words", repr(blank))
+    if intents.strip(" \t") != intents:
+        raise Unwritable("odd labels", f"`{intents}`")
+    return " ".join(row.words), " ".join(tags), intents
+
+
+def save(records: Iterable[tuple[str, str, str]], folder: Path, split: str, variant: str) -> Path:
+    """`<split>/seq.in` and its companions."""
+    path = folder / split / "seq.in"
+    files = [create(path.with_name(name)) for name in (path.name, *COMPANIONS)]
+    try:
+        for row in records:
+            for file, line in zip(files, row, strict=True):
+                file.write(f"{line}\n")
+    finally:
+        for file in files:
+            file.close()
+    return path
+
+
+def recognise(head: Head) -> Guess | None:
+    """A file `seq.in` beside `seq.out` and `label`."""
+    if head.name == "seq.in" and head.siblings.issuperset(COMPANIONS):
+        return Guess(3, "`seq.in` beside `seq.out` and `label`")
+    return None
+
+
+FORMAT = Format(
+    name="seq",
+    summary="folders of seq.in, seq.out and label: SNIPS, ATIS, MixSNIPS, MixATIS",
+    patterns=("seq.in",),
+    companions=COMPANIONS,
+    plan=plan,
+    read=read,
+    example="play calm jazz | O B-mood B-genre | PlayMusic",
+    recognise=recognise,
+    several=True,
+    writer=Writer(record, save, SCHEMES),
+    loses=LOSES | {"blanks in words": "refused: words stand between blanks"},
+)

@@ -21,19 +21,20 @@ Source: Coucke et al. 2018, arXiv 1805.10190 (github sonos/nlu-benchmark, `2017-
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from grammar import words as tokenisers
 from pipelines.formats import files
+from pipelines.formats.format import Format, Writer
+from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, plan_whole, shown, whole
-from pipelines.record import Rejection, SlotSpan, Utterance
+from pipelines.formats.save import create, write_list
+from pipelines.formats.text import LOSES, chunks, from_text, joined, to_text
+from pipelines.record import Example, Rejection, Utterance
 
 plan = plan_whole
-
-_BREAK = re.compile(r"[\t\r\n]")
 
 
 def split_of(file: str) -> str:
@@ -86,29 +87,63 @@ def _utterances(body: Any) -> list[tuple[str, Any]] | None:
 
 def _record(source: Source, number: int, intent: str, item: Any) -> Utterance | Rejection:
     raw = json.dumps(item, ensure_ascii=False)
-    chunks = item.get("data") if isinstance(item, dict) else None
-    if not isinstance(chunks, list):
+    data = item.get("data") if isinstance(item, dict) else None
+    if not isinstance(data, list):
         return source.reject(number, "R104", raw, "`data`")
-    text, slots = "", list[tuple[int, int, str]]()
-    for chunk in chunks:
+    pieces: list[tuple[str, str]] = []
+    for chunk in data:
         if not isinstance(chunk, dict) or not isinstance(chunk.get("text"), str):
             return source.reject(number, "R104", raw, "`text`")
-        piece = _BREAK.sub(" ", chunk["text"])
         label = chunk.get("slot_name", chunk.get("entity"))
-        if label is not None and piece:
-            if not isinstance(label, str):
-                return source.reject(number, "R104", raw, "`entity`")
-            if not piece.strip():
-                return source.reject(number, "R113", raw, f"`{label}`")
-            start = len(text) + len(piece) - len(piece.lstrip())
-            slots.append((start, start + len(piece.strip()), label))
-        text += piece
-    borders = {border for start, end, _ in slots for border in (start, end)}
-    places = tokenisers.spans(text, "words-1", borders)
-    if not places:
-        return source.reject(number, "R102", raw)
-    at_start = {place.start: index for index, place in enumerate(places)}
-    at_end = {place.end: index + 1 for index, place in enumerate(places)}
-    spans = [SlotSpan(at_start[start], at_end[end], label) for start, end, label in slots]
-    found = [text[place.start : place.end] for place in places]
-    return Utterance(source.corpus, source.file, number, source.split, text.strip(), found, [intent], spans, raw=raw)
+        if not isinstance(label, str | None):
+            return source.reject(number, "R104", raw, "`entity`")
+        pieces.append((chunk["text"], label or ""))
+    return from_text(source, number, *joined(pieces), intent, raw)
+
+
+def record(row: Example, variant: str) -> tuple[str, dict[str, Any]]:
+    """The intent and an utterance in chunks."""
+    text, intent, slots = to_text(row)
+    data = [{"text": piece} | ({"entity": label} if label else {}) for piece, label in chunks(text, slots)]
+    return intent, {"data": data}
+
+
+def save(records: Iterable[tuple[str, dict[str, Any]]], folder: Path, split: str, variant: str) -> Path:
+    """One object with a list for each intent."""
+    path = folder / f"{split}.json"
+    with create(path) as file:
+        file.write("{")
+        for number, (intent, group) in enumerate(groupby(records, key=lambda item: item[0])):
+            file.write(",\n" if number else "\n")
+            file.write(f"{json.dumps(intent, ensure_ascii=False)}: ")
+            write_list(file, (item for _, item in group))
+        file.write("}\n")
+    return path
+
+
+def recognise(head: Head) -> Guess | None:
+    """An object of lists of `data`, or one with `intents` that hold `utterances`."""
+    intents = head.object.get("intents", head.object)
+    if not isinstance(intents, dict) or not intents:
+        return None
+    first = next(iter(intents.values()))
+    items = first.get("utterances") if isinstance(first, dict) else first
+    if isinstance(items, list) and (not items or (isinstance(items[0], dict) and "data" in items[0])):
+        return Guess(3, "an object with lists of utterances in chunks, `data`")
+    return None
+
+
+FORMAT = Format(
+    name="snips",
+    summary="JSON chunks with entities: SNIPS 2017, data sets of Snips NLU",
+    patterns=("*.json",),
+    plan=plan,
+    read=read,
+    example='{"PlayMusic": [{"data": [{"text": "play "}, {"text": "jazz", "entity": "genre"}]}]}',
+    recognise=recognise,
+    tokeniser="words-1",
+    split_of=split_of,
+    leave_out=leave_out,
+    writer=Writer(record, save, grouped=True),
+    loses=LOSES,
+)

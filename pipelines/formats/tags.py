@@ -46,3 +46,37 @@ def decode_tags(tags: Sequence[str]) -> list[SlotSpan]:
             spans[-1] = spans[-1]._replace(end=number + 1)
         label = "" if prefix in _CLOSE else name
     return spans
+
+
+SCHEMES = ("iob2", "iob1", "iobes", "bilou")
+"""Ways to write tags, the commonest first. All are read without being told which."""
+
+_ENDS = {"iobes": ("E", "S"), "bilou": ("L", "U")}
+
+
+def encode_tags(spans: Sequence[SlotSpan], words: int, scheme: str = "iob2") -> list[str]:
+    """The tag of each word.
+
+    >>> encode_tags([SlotSpan(0, 2, "a"), SlotSpan(2, 3, "a")], 4, "iobes")
+    ['B-a', 'E-a', 'S-a', 'O']
+
+    Args:
+        spans: slots that do not overlap, in any order.
+        words: of the utterance.
+        scheme: one of `SCHEMES`.
+    """
+    tags = ["O"] * words
+    last, single = _ENDS.get(scheme, ("I", "B"))
+    before = SlotSpan(-1, -1, "")
+    for span in sorted(spans):
+        inside = [f"I-{span.label}"] * (span.end - span.start)
+        touches = before.end == span.start and before.label == span.label
+        if scheme != "iob1" or touches:
+            inside[0] = f"B-{span.label}"
+        if len(inside) > 1:
+            inside[-1] = f"{last}-{span.label}"
+        elif scheme in _ENDS:
+            inside[0] = f"{single}-{span.label}"
+        tags[span.start : span.end] = inside
+        before = span
+    return tags

@@ -24,12 +24,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from grammar.tree import Leaf, Tree
+from pipelines.formats.features import Unwritable, clauses_of, plain, text_and_places, tree_of
+from pipelines.formats.format import Format, Writer
+from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, shown
-from pipelines.record import Rejection, Utterance
+from pipelines.formats.save import save_lines
+from pipelines.record import Example, Rejection, Utterance
 
 plan = plan_lines
 
 _HEADER = ["domain", "utterance", "semantic_parse"]
+_SPECIAL = re.compile(r"[\[\]\\]")
+_TREE = re.compile(r"\[\S+( .*)?\]\s*$")
 _ESCAPE = re.compile(r"\\([\[\]\\])")
 
 
@@ -127,3 +133,162 @@ def convert(text: str) -> tuple[list[str], Tree, list[int]]:
         raise ValueError("no tree")
     tree = roots[0] if len(roots) == 1 else Tree("and", roots)
     return words, tree, [where[id(leaf)] for leaf in tree.leaves()]
+
+
+def record(row: Example, variant: str) -> str:
+    """A line of TOP, or with `variant` `topv2` of TOPv2."""
+    text = bracketed(row)
+    if variant == "topv2":
+        if "\t" in row.domain or row.domain != row.domain.strip():
+            raise Unwritable("domain", repr(row.domain))
+        return f"{row.domain}\t{text_and_places(row)[0]}\t{text}"
+    return f"{text_and_places(row)[0]}\t{' '.join(row.words)}\t{text}"
+
+
+def bracketed(row: Example, carriers: bool = True) -> str:
+    """The tree in square brackets, with the words that it leaves out, or decoupled from them.
+
+    Raises:
+        Unwritable: intents and slots do not take turns, or what `read` would make of the text is another tree.
+    """
+    tree, positions = tree_of(row)
+    tree = plain(tree)
+    if any(any(char.isspace() for char in word) for word in row.words):
+        raise Unwritable("blanks in words")
+    if any(copy < 0 for copy in positions):
+        raise Unwritable("generated words")
+    if positions != sorted(set(positions)):
+        raise Unwritable("scattered slots")
+    text = _written(tree, positions, row.words, carriers)
+    try:
+        words, again, places = convert(text)
+    except ValueError as error:
+        raise Unwritable(_blame(tree), str(error)) from error
+    if str(again) != str(tree) or (carriers and (words, places) != (row.words, positions)):
+        raise Unwritable(_blame(tree))
+    return text
+
+
+def _written(tree: Tree, positions: list[int], words: list[str], carriers: bool) -> str:
+    pieces: list[str] = []
+    stack: list[Tree | Leaf | str] = [tree]
+    copies = iter(positions)
+    ahead = _ends(tree, positions)
+    at = 0
+
+    def words_until(end: int) -> None:
+        nonlocal at
+        if carriers:
+            pieces.extend(_escape(word) for word in words[at:end])
+            at = max(at, end)
+
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            pieces.append(item)
+        elif isinstance(item, Leaf):
+            words_until(next(copies))
+            pieces.append(_escape(item.word))
+            at += 1
+        else:
+            start, end = ahead[id(item)]
+            if item is not tree and start < end:
+                words_until(start)
+            both = item.label == "and" and bool(item.children)
+            pieces.append("[IN:COMBINE" if both else f"[{item.label}")
+            stack.append("]")
+            for child in reversed(item.children):
+                stack += ["]", child, "[SL:COMBINE"] if both else [child]
+    closing = pieces.pop()
+    words_until(len(words))
+    return " ".join([*pieces, closing])
+
+
+def _ends(tree: Tree, positions: list[int]) -> dict[int, tuple[int, int]]:
+    """For each node the words `[start, end)` from its first leaf to its last."""
+    nodes = zip(tree.walk(), tree.constituents(), strict=True)
+    return {
+        id(node): (positions[leaves[0]], positions[leaves[-1]] + 1) if leaves else (0, 0) for node, (_, leaves) in nodes
+    }
+
+
+def _escape(word: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", word)
+
+
+def _blame(tree: Tree) -> str:
+    """Why the brackets of TOP cannot say a tree: the feature that is most likely the cause."""
+    if any(re.search(r"[\[\]]", node.label) for node in tree.walk()):
+        return "odd labels"
+    for node in tree.walk():
+        under = [isinstance(child, Tree) for child in node.children]
+        if not all(under) and (any(node is part for part in clauses_of(tree)) or node.label.startswith("IN:")):
+            return "words of intents"
+        if any(under) and not all(under):
+            return "mixed slots"
+        if node.label in ("and", "add") and node is not tree:
+            return "functions"
+    if tree.label in ("and", "add"):
+        return "functions"
+    return "nested slots" if tree.depth() > 2 else "scattered slots"
+
+
+def _looks(head: Head) -> bool:
+    """Whether most lines have three columns, the last of which is a tree in square brackets."""
+    rows = [line.split("\t") for line in head.lines[:20]]
+    rows = rows[1:] if rows and rows[0] == _HEADER else rows
+    trees = [row for row in rows if len(row) == 3 and _TREE.match(row[2])]
+    return len(trees) * 2 > len(rows)
+
+
+def recognise(head: Head) -> Guess | None:
+    """Three columns, of which the last is a tree in square brackets, and no header."""
+    if head.lines and head.lines[0].split("\t") != _HEADER and _looks(head):
+        return Guess(2, "three columns without a header, the last a tree in square brackets")
+    return None
+
+
+def recognise_v2(head: Head) -> Guess | None:
+    """The header of TOPv2."""
+    if head.lines and head.lines[0].split("\t") == _HEADER:
+        return Guess(3, "the header `domain`, `utterance`, `semantic_parse`")
+    return None
+
+
+LOSES = {
+    "locale": "not written",
+    "raw text": "the utterance is read as its words with one blank between",
+    "other text": "the words are written, with one blank between them",
+    "blanks in words": "refused: words stand between blanks",
+    "nested slots": "refused where intents and slots do not take turns; labels without `IN:`, `SL:` go by depth",
+    "mixed slots": "refused: words beside a slot or an intent are not in the tree",
+    "coordinated values": "written side by side; `--coordinate` finds those with a joining word between",
+    "functions": "refused, `and` over intents apart",
+    "generated words": "refused: every leaf is a word of the utterance",
+    "scattered slots": "refused",
+    "words of intents": "refused: words of intents are not in the tree",
+}
+
+FORMAT = Format(
+    name="top",
+    summary="trees in square brackets in a TSV of three columns: TOP",
+    patterns=("*.tsv",),
+    plan=plan,
+    read=read,
+    example="play jazz!<TAB>play jazz !<TAB>[IN:PLAY play [SL:GENRE jazz ] ! ]",
+    recognise=recognise,
+    writer=Writer(record, save_lines(".tsv")),
+    loses=LOSES | {"domain": "not written"},
+)
+
+FORMAT_V2 = Format(
+    name="topv2",
+    summary="trees in square brackets in a TSV with a header and domains: TOPv2",
+    patterns=("*.tsv",),
+    plan=plan,
+    read=read,
+    example="music<TAB>play jazz!<TAB>[IN:PLAY play [SL:GENRE jazz ] ! ]",
+    recognise=recognise_v2,
+    writer=Writer(lambda row, variant: record(row, "topv2"), save_lines(".tsv", "\t".join(_HEADER) + "\n")),
+    loses=LOSES,
+)
