@@ -28,22 +28,22 @@ class Counts:
         self.links: Counter[tuple[str, str]] = Counter()
         self.repeats: Counter[tuple[str, str]] = Counter()
 
-    def add(self, tree: Tree) -> None:
-        """Count one tree."""
-        self.roots[tree.label] += 1
+    def add(self, tree: Tree, times: int = 1) -> None:
+        """Count a tree, or so many that differ from it in words alone."""
+        self.roots[tree.label] += times
         for node in tree.walk():
-            self.labels[node.label] += 1
+            self.labels[node.label] += times
             below = Counter(child.label for child in node.children if isinstance(child, Tree))
             if any(isinstance(child, Leaf) for child in node.children):
-                self.words[node.label] += 1
+                self.words[node.label] += times
             if not node.children:
-                self.childless[node.label] += 1
+                self.childless[node.label] += times
             elif len(node.children) == 1:
-                self.single[node.label] += 1
+                self.single[node.label] += times
             for child, n in below.items():
-                self.links[node.label, child] += n
+                self.links[node.label, child] += n * times
                 if n > 1:
-                    self.repeats[node.label, child] += 1
+                    self.repeats[node.label, child] += times
 
     def merge(self, other: Counts) -> None:
         """Add the counts of another part."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ SCHEMA_VERSION = "1"
 MANIFEST = "manifest.json"
 ONTOLOGY = "ontology.toml"
 REJECTED = "rejected"
+ROW_GROUP = 16_384
+"""Rows of a row group: what a reader must hold at once."""
 SPLITS = ("train", "dev", "test")
 
 _text = pa.string()
@@ -141,10 +143,27 @@ def write_table(table: pa.Table, path: str | Path) -> dict[str, Any]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(table, temporary, compression="zstd", row_group_size=16_384, version="2.6", write_statistics=True)
-    entry = {"file": path.name, "rows": table.num_rows, "sha256": sha256(temporary)}
+    groups = (table.slice(first, ROW_GROUP) for first in range(0, table.num_rows, ROW_GROUP))
+    entry = write_groups(groups, table.schema, temporary) | {"file": path.name}
     os.replace(temporary, path)
     return entry
+
+
+def write_groups(groups: Iterable[pa.Table], schema: pa.Schema, path: str | Path) -> dict[str, Any]:
+    """Write a Parquet file from tables that become its row groups, so that one of them is in memory at a time.
+
+    Args:
+        groups: of `ROW_GROUP` rows each, the last one of fewer.
+
+    Returns:
+        Its manifest entry: file (name only), rows, sha256.
+    """
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd", version="2.6", write_statistics=True) as writer:
+        for table in groups:
+            rows += table.num_rows
+            writer.write_table(table.cast(schema), row_group_size=ROW_GROUP)
+    return {"file": Path(path).name, "rows": rows, "sha256": sha256(path)}
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -44,6 +44,7 @@ def _words(text: str) -> list[Span]:
     return spans
 
 
+_WHOLE = {"given": _GIVEN, "chars-1": _CHAR}  # a word is a match, so its place is not needed to have it
 TOKENISERS: dict[str, Callable[[str], list[Span]]] = {"given": _given, "words-1": _words, "chars-1": _chars}
 
 
@@ -72,4 +73,6 @@ def words(text: str, tokeniser: str = "words-1") -> list[str]:
     >>> words("Play (loud) music, please!")
     ['Play', '(', 'loud', ')', 'music', ',', 'please', '!']
     """
+    if tokeniser in _WHOLE:
+        return _WHOLE[tokeniser].findall(text)
     return [text[span.start : span.end] for span in spans(text, tokeniser)]

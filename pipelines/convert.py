@@ -29,7 +29,7 @@ from pipelines import publish
 from pipelines.formats import FORMATS, Range, expand, plan
 from pipelines.formats.files import folder_above
 from pipelines.formats.recognise import recognised
-from pipelines.spill import Job, count_slots, merge, merge_slots, spill
+from pipelines.spill import Job, count_slots, merge, merge_slots, name_of, spill
 from pipelines.splits import Dealing
 
 _LOG = logging.getLogger(__name__)
@@ -86,7 +86,11 @@ def run(options: Options) -> shard.Manifest:
     corpus = options.corpus or output.name
     flags = _flags(options)
     sources = expand(list(options.inputs), options.format, corpus)
-    ranges = [range_ for source in sources for range_ in plan(source, options.range_bytes)]
+    ranges = [
+        (name_of(range_, number), range_)
+        for number, source in enumerate(sources)
+        for range_ in plan(source, options.range_bytes)
+    ]
     size = sum(os.path.getsize(source.path) for source in sources)
 
     ontology = options.ontology
@@ -105,7 +109,7 @@ def run(options: Options) -> shard.Manifest:
         ontology=load(ontology).dumps() if ontology else "",
         licence=options.licence,
     )
-    job.work.mkdir(parents=True)
+    build.mkdir(parents=True)
     recorded = {
         "format": options.format,
         "inputs": [source.file for source in sources],
@@ -130,14 +134,14 @@ def run(options: Options) -> shard.Manifest:
 class Convert(beam.PTransform):
     """Ranges -> shards on disk; yields the rows of each shard."""
 
-    def __init__(self, job: Job, ranges: Sequence[Range], several: bool) -> None:
+    def __init__(self, job: Job, ranges: Sequence[tuple[str, Range]], several: bool) -> None:
         super().__init__()
         self.job, self.ranges, self.several = job, list(ranges), several
 
     def expand(self, begin: Any) -> beam.PCollection:
         job = self.job
         slots: Any = ""
-        ranges = begin | "ranges" >> beam.Create(list(enumerate(self.ranges)), reshuffle=False)
+        ranges = begin | "ranges" >> beam.Create(self.ranges, reshuffle=False)
         if self.several and job.multi_intent == "clauses":
             counted = (
                 ranges
@@ -150,24 +154,32 @@ class Convert(beam.PTransform):
             | "deal ranges" >> beam.Reshuffle()
             | "spill" >> beam.ParDo(Spill(job), slots)
             | "by bucket" >> beam.GroupByKey()
-            | "merge" >> beam.MapTuple(lambda bucket, paths: merge(bucket, list(paths), job))
+            | "merge" >> beam.MapTuple(lambda bucket, parts: merge(bucket, list(parts), job)["file"])
         )
 
 
 class Spill(beam.DoFn):
-    """(number, range), slots -> (bucket, path of a bucket file)."""
+    """(name, range), slots -> (bucket, (path of a file, numbers of the bucket's batches in it))."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    def process(self, element: tuple[int, Range], slots: str) -> Iterator[tuple[str, str]]:
+    def process(self, element: tuple[str, Range], slots: str) -> Iterator[tuple[str, tuple[str, list[int]]]]:
         spilled = spill(*element, self.job, slots)
-        Metrics.counter("treewright", "rows_in").inc(spilled.rows_in)
-        Metrics.counter("treewright", "rows_out").inc(spilled.rows_in - sum(spilled.rejected.values()))
+        count = Metrics.counter
+        count("treewright", "rows_in").inc(spilled.rows_in)
+        count("treewright", "rows_out").inc(sum(spilled.splits.values()))
+        count("treewright", "rows_rejected").inc(sum(spilled.rejected.values()))
         Metrics.distribution("treewright", "rows_per_range").update(spilled.rows_in)
-        for code, rows in spilled.rejected.items():
-            Metrics.counter("treewright", f"rejected_{code}").inc(rows)
-        yield from spilled.files
+        for kind, rows in (
+            ("split", spilled.splits),
+            ("rejected", spilled.rejected),
+            ("rejected_split", spilled.rejected_splits),
+        ):
+            for name, number in rows.items():
+                count("treewright", f"{kind}_{name}").inc(number)
+        for bucket, path, numbers in spilled.parts:
+            yield bucket, (path, numbers)
 
 
 def _flags(options: Options) -> list[str]:
@@ -207,5 +219,5 @@ class _Progress:
 
     def _watch(self) -> None:
         while not self.done.wait(0.5):
-            read, written = (len(list((self.job.work / name).glob("*.json"))) for name in ("reports", "entries"))
+            read, written = (len(list(Path(self.job.work(name)).glob("*.json"))) for name in ("reports", "entries"))
             print(f"\rread {read:,} of {self.total:,} ranges, wrote {written:,} shards", end="", file=sys.stderr)

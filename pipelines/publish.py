@@ -47,6 +47,7 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
     manifest = shard.Manifest(corpus=corpus, rows_in=rows_in, options=options)
     for entry in entries:
         split = entry.pop("split")
+        del entry["size"]
         manifest.shards.append(entry)
         manifest.splits[split] = manifest.splits.get(split, 0) + entry["rows"]
         manifest.rows_out += entry["rows"]
@@ -73,7 +74,7 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
     manifest.grammar_sha256 = shard.grammar_sha256()
     manifest.ontology_sha256 = ontology.sha256()
     manifest.fingerprint = shard.fingerprint(manifest.shards)
-    shutil.rmtree(job.work)
+    shutil.rmtree(job.work())
     shard.write_text(Path(job.build) / shard.ONTOLOGY, ontology.dumps())
     shard.write_text(Path(job.build) / shard.MANIFEST, manifest.dumps())
     return manifest

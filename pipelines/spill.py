@@ -1,40 +1,43 @@
-"""The two steps of a conversion, as plain functions: ranges -> bucket files -> shards.
+"""The two steps of a conversion, as plain functions: ranges -> files of sorted runs -> shards.
 
-    spill(range)      reads its records, writes work/spill/<bucket>/<range>.arrow and work/reports/<range>.json
-    merge(bucket)     reads all files of one bucket, sorts by id, writes the shard and work/entries/<file>.json
+    spill(range)      reads its records, writes work/spill/<range>.arrow and work/reports/<range>.json
+    merge(bucket)     takes one bucket's runs out of all these files and writes the shard and work/entries/<file>.json
 
 A bucket is one shard of one split (`train-00002`) or `rejected`. A row's bucket and its place within the shard
 depend on its id alone, so neither the size of the ranges nor the number of workers shows in the bytes.
-Both steps may be repeated: their files have fixed names and appear by renaming.
+Both steps may be repeated: their files have fixed names and appear whole. What has its report or its entry is done,
+and is not done again when a job that died is started anew.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from grammar import shard
-from grammar.actions import Action, Kind, TransitionError, build
-from grammar.actions import State as TreeState
-from grammar.infer import Counts
-from grammar.ontology import Ontology, loads
+from grammar.actions import Action, Kind, build
+from grammar.ontology import loads
 from grammar.tree import Tree
+from pipelines import shapes, storage
+from pipelines.block import Block, Settings, rejection_batch
 from pipelines.clauses import SlotCounts
 from pipelines.formats import Range, read
-from pipelines.record import Example, Rejection, Utterance
+from pipelines.record import Rejection, Utterance
 from pipelines.splits import Dealing, shard_of
-from pipelines.trees import to_example
 
-_FLUSH = 4096
-"""Rows of a bucket that are held before they are written: bounds the memory of a range."""
+RUN_ROWS = 1 << 16
+"""Rows that are sorted at a time: bounds the memory of a range, whatever its size."""
+
+RUN_BYTES = 64 << 20
+"""The same for rows that are long."""
 
 
 class Job(NamedTuple):
@@ -55,30 +58,63 @@ class Job(NamedTuple):
     ontology: str = ""
     licence: str = ""
 
-    @property
-    def work(self) -> Path:
-        """Temporary files; gone before the data set appears."""
-        return Path(self.build) / "work"
+    def work(self, *parts: str) -> str:
+        """The path of a temporary file; they are gone before the data set appears."""
+        return storage.join(self.build, "work", *parts)
+
+    def settings(self, slots: str = "") -> Settings:
+        """How rows become trees.
+
+        Args:
+            slots: what `merge_slots` gave, for corpora with several intents in a row.
+        """
+        return Settings(
+            self.multi_intent,
+            self.coordinate,
+            SlotCounts.from_json(json.loads(slots)) if slots else None,
+            loads(self.ontology, "the ontology") if self.ontology else None,
+            self.licence,
+        )
 
 
 class Spilled(NamedTuple):
-    """What one range came to: bucket files as (bucket, path), rows in, rows refused by code."""
+    """What one range came to.
 
-    files: list[tuple[str, str]]
+    Attributes:
+        parts: (bucket, path of a file, numbers of the bucket's batches in it).
+        files: path -> bytes, so that a damaged file is not taken for a whole one.
+        splits, rejected_splits: rows of each split.
+        rejected: rows by code.
+        counts: what the trees of train hold, as JSON.
+        read: bytes of the range, for the progress line.
+    """
+
+    parts: list[tuple[str, str, list[int]]]
+    files: dict[str, int]
     rows_in: int
+    splits: dict[str, int]
     rejected: dict[str, int]
+    rejected_splits: dict[str, int]
+    counts: dict[str, list]
+    tokenisers: list[str]
+    read: int
+
+
+def name_of(range_: Range, source: int) -> str:
+    """What the files of a range are called: the numbers of its source and of itself."""
+    return f"{source:06d}-{range_.number:06d}"
 
 
 def count_slots(range_: Range, job: Job) -> str:
     """The slots of single-intent train rows, as JSON; `merge_slots` adds such texts up."""
     counts = SlotCounts()
-    for row in _rows(range_, job):
+    for row in rows(range_, job.dealing):
         if isinstance(row, Utterance) and row.split == "train" and len(row.intents) == 1:
             counts.add(row)
     return json.dumps(counts.to_json())
 
 
-def merge_slots(texts: Sequence[str]) -> str:
+def merge_slots(texts: Iterable[str]) -> str:
     """The sum of several counts."""
     total = SlotCounts()
     for text in texts:
@@ -86,63 +122,97 @@ def merge_slots(texts: Sequence[str]) -> str:
     return json.dumps(total.to_json())
 
 
-def spill(number: int, range_: Range, job: Job, slots: str = "") -> Spilled:
-    """Convert a range into bucket files and a report.
+def spill(name: str, range_: Range, job: Job, slots: str = "") -> Spilled:
+    """Convert a range into a file of sorted runs and a report; what was done before is not done again.
 
     Args:
-        number: of the range in the run; names its files.
+        name: of its files; see `name_of`.
         slots: what `merge_slots` gave, for corpora with several intents in a row.
     """
-    resolver = SlotCounts.from_json(json.loads(slots)) if slots else None
-    ontology = loads(job.ontology, "the ontology") if job.ontology else None
-    rows_in, rejected, counts, tokenisers = 0, Counter[str](), Counts(), set[str]()
-    with _Buckets(job.work / "spill", number) as buckets:
-        for row in _rows(range_, job):
-            rows_in += 1
-            made = row if isinstance(row, Rejection) else _convert(row, job, resolver, ontology)
-            if isinstance(made, Rejection):
-                rejected[made.code] += 1
-                buckets.add("rejected", made)
-                continue
-            assert isinstance(row, Utterance)
-            tokenisers.add(row.tokeniser)
-            if made.split == "train":
-                counts.add(tree_of(made.actions, made.symbols, made.copy))
-            buckets.add(f"{made.split}-{shard_of(made.id, job.shards):05d}", made)
-    report = {"rows_in": rows_in, "rejected": rejected, "counts": counts.to_json(), "tokenisers": sorted(tokenisers)}
-    _put(job.work / "reports" / f"{number:06d}.json", json.dumps(report))
-    return Spilled(buckets.files, rows_in, dict(rejected))
+    done = _spilled_before(name, job)
+    if done is not None:
+        return done
+    rejected, splits, rejected_splits = Counter[str](), Counter[str](), Counter[str]()
+    found: dict[str, int] = {}
+    tokenisers = set[str]()
+    with _Runs(job.work("spill", f"{name}.arrow"), job.shards) as runs:
+        for examples, rejections, used in batches(range_, job, slots):
+            tokenisers |= used
+            rejected.update(row.code for row in rejections)
+            rejected_splits.update(row.split for row in rejections)
+            splits.update({row["values"]: row["counts"] for row in pc.value_counts(examples["split"]).to_pylist()})
+            shapes.count(examples["tree"].filter(pc.equal(examples["split"], "train")), found)
+            runs.add(examples, rejections)
+    report = Spilled(
+        parts=[(bucket, *part) for bucket, part in sorted(runs.parts.items())],
+        files=runs.files,
+        rows_in=splits.total() + rejected.total(),
+        splits=dict(splits),
+        rejected=dict(rejected),
+        rejected_splits=dict(rejected_splits),
+        counts=shapes.counts(found).to_json(),
+        tokenisers=sorted(tokenisers),
+        read=range_.stop - range_.start,
+    )
+    storage.write(job.work("reports", f"{name}.json"), json.dumps(report._asdict()).encode())
+    return report
 
 
-def merge(bucket: str, paths: Sequence[str], job: Job) -> int:
-    """Write one shard from its bucket files; returns its rows.
+def batches(range_: Range, job: Job, slots: str = "") -> Iterator[tuple[pa.RecordBatch, list[Rejection], set[str]]]:
+    """A range in blocks: the columns of the rows, the rows that were refused, the tokenisers that were used."""
+    settings = job.settings(slots)
+    block = Block(settings)
+    for row in rows(range_, job.dealing):
+        block.add(row)
+        if block.full:
+            yield (*block.finish(), block.tokenisers)
+            block = Block(settings)
+    yield (*block.finish(), block.tokenisers)
+
+
+def rows(range_: Range, dealing: Dealing) -> Iterator[Utterance | Rejection]:
+    """The records of a range, each in its split."""
+    for row in read(range_):
+        split = dealing.split(row.split, row.text if isinstance(row, Utterance) else row.raw)
+        yield row if split == row.split else row._replace(split=split)
+
+
+def merge(bucket: str, parts: Sequence[tuple[str, list[int]]], job: Job) -> dict[str, Any]:
+    """Write one shard from its runs, unless it is there; returns its entry for the manifest and its split.
+
+    Args:
+        parts: (path of a file of runs, numbers of this bucket's batches in it).
 
     Raises:
         ValueError: two rows have one id.
     """
-    refused = bucket == "rejected"
-    schema = shard.REJECTION_SCHEMA if refused else shard.SCHEMA
-    tables = [pa.ipc.open_file(pa.memory_map(path)).read_all() for path in sorted(paths)]
-    table = pa.concat_tables(tables) if tables else schema.empty_table()
-    keys = ["file", "line", "code", "raw"] if refused else ["id"]
-    table = table.take(pc.sort_indices(table, [(key, "ascending") for key in keys])).combine_chunks()
-    folder = Path(job.build)
-    if refused:
-        name = shard.shard_name(shard.REJECTED, 0, 1)
-        folder = folder / shard.REJECTED
+    if bucket == "rejected":
+        split, name, schema = "", shard.shard_name(shard.REJECTED, 0, 1), shard.REJECTION_SCHEMA
+        target = storage.join(job.build, shard.REJECTED, name)
     else:
         split, number = bucket.rsplit("-", 1)
-        name = shard.shard_name(split, int(number), job.shards)
-        _refuse_duplicates(table)
-    entry = shard.write_table(table.replace_schema_metadata(schema.metadata), folder / name)
-    _put(job.work / "entries" / f"{name}.json", json.dumps(entry | {"split": "" if refused else bucket[:-6]}))
-    return table.num_rows
+        name, schema = shard.shard_name(split, int(number), job.shards), shard.SCHEMA
+        target = storage.join(job.build, name)
+    record = job.work("entries", f"{name}.json")
+    if storage.exists(record) and storage.exists(target):
+        before: dict[str, Any] = json.loads(storage.read(record))
+        if before["size"] == storage.size(target):
+            return before
+    with ExitStack() as stack:
+        runs = [batch for path, numbers in sorted(parts) for batch in _load(stack, path, numbers)]
+        groups = _by_id(runs) if split else _sorted(runs)
+        with storage.writing(target) as temporary:
+            entry = shard.write_groups(groups, schema, temporary) | {"file": name}
+    entry |= {"split": split, "size": storage.size(target)}
+    storage.write(record, json.dumps(entry).encode())
+    return entry
 
 
 def reports(job: Job, kind: str = "reports") -> Iterator[dict[str, Any]]:
     """What the ranges reported, or with `entries` the shards, in the order of their names."""
-    for path in sorted((job.work / kind).glob("*.json")):
-        yield json.loads(path.read_text(encoding="utf-8"))
+    for path in storage.below(job.work(kind)):
+        if path.endswith(".json") and not path.rpartition("/")[2].startswith("."):
+            yield json.loads(storage.read(path))
 
 
 def tree_of(kinds: Sequence[int], symbols: Sequence[str], copy: Sequence[int]) -> Tree:
@@ -150,77 +220,150 @@ def tree_of(kinds: Sequence[int], symbols: Sequence[str], copy: Sequence[int]) -
     return build(Action(Kind(k), s, c) for k, s, c in zip(kinds, symbols, copy, strict=True))
 
 
-def _rows(range_: Range, job: Job) -> Iterator[Utterance | Rejection]:
-    for row in read(range_):
-        text = row.text if isinstance(row, Utterance) else row.raw
-        yield row._replace(split=job.dealing.split(row.split, text))
+def _spilled_before(name: str, job: Job) -> Spilled | None:
+    """The report of a range that an earlier run finished, if its file is as it left it."""
+    path = job.work("reports", f"{name}.json")
+    if not storage.exists(path):
+        return None
+    report = Spilled(**json.loads(storage.read(path)))
+    whole = all(storage.exists(file) and storage.size(file) == size for file, size in report.files.items())
+    return report if whole else None
 
 
-def _convert(row: Utterance, job: Job, slots: SlotCounts | None, ontology: Ontology | None) -> Example | Rejection:
-    made = to_example(row._replace(licence=job.licence or row.licence), slots, job.multi_intent, job.coordinate)
-    if ontology is None or isinstance(made, Rejection):
-        return made
-    state = TreeState(ontology)
-    try:
-        for kind, symbol, copy in zip(made.actions, made.symbols, made.copy, strict=True):
-            state.apply(Action(Kind(kind), symbol, copy))
-    except TransitionError as error:
-        return row.reject("R209", str(error))
-    return made
+def _load(stack: ExitStack, path: str, numbers: Sequence[int]) -> list[pa.RecordBatch]:
+    if storage.is_remote(path):
+        source = pa.PythonFile(stack.enter_context(storage.reading(path)), mode="r")
+    else:
+        source = stack.enter_context(pa.memory_map(path))
+    reader = stack.enter_context(pa.ipc.open_file(source))
+    return [reader.get_batch(number) for number in numbers]
 
 
-def _refuse_duplicates(table: pa.Table) -> None:
-    rows = table.select(["id", "file", "line", "utterance"])
-    for place, (one, two) in enumerate(pairwise(table["id"].to_pylist())):
+def _by_id(runs: Sequence[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The rows of sorted runs in the order of their ids, one row group at a time.
+
+    Every run is sorted, so a row group is made of one slice of each: no more than that is in memory.
+    """
+    if not runs:
+        return
+    ids = pa.chunked_array([run["id"] for run in runs])
+    ordered = pc.sort_indices(ids)
+    _refuse_duplicates(ids.take(ordered), ordered, runs)
+    order = np.asarray(ordered).astype(np.int64)
+    starts = np.concatenate([[0], np.cumsum([run.num_rows for run in runs])])
+    for first in range(0, len(order), shard.ROW_GROUP):
+        rows_ = order[first : first + shard.ROW_GROUP]
+        run_of = np.searchsorted(starts, rows_, side="right") - 1
+        moved = np.empty_like(rows_)
+        slices, held = [], 0
+        for run in np.unique(run_of):
+            mine = run_of == run
+            lowest, count = int(rows_[mine].min()), int(mine.sum())
+            slices.append(runs[run].slice(lowest - int(starts[run]), count))
+            moved[mine] = rows_[mine] - lowest + held
+            held += count
+        yield pa.Table.from_batches(slices).combine_chunks().take(pa.array(moved))
+
+
+def _sorted(runs: Sequence[pa.RecordBatch]) -> Iterator[pa.Table]:
+    table = pa.Table.from_batches(runs, shard.REJECTION_SCHEMA).combine_chunks()
+    order = pc.sort_indices(table, [(key, "ascending") for key in ("file", "line", "code", "raw")])
+    for first in range(0, len(order), shard.ROW_GROUP):
+        yield table.take(order[first : first + shard.ROW_GROUP])
+
+
+def _refuse_duplicates(ids: pa.ChunkedArray, order: pa.Array, runs: Sequence[pa.RecordBatch]) -> None:
+    if len(ids) < 2 or not pc.any(pc.equal(ids[1:], ids[:-1])).as_py():
+        return
+    table = pa.Table.from_batches([run.select(["id", "file", "line", "utterance"]) for run in runs])
+    for place, (one, two) in enumerate(pairwise(ids.to_pylist())):
         if one == two:
-            first, second = rows.slice(place, 2).to_pylist()
+            first, second = table.take(order[place : place + 2]).to_pylist()
             raise ValueError(
                 f"two rows have the id `{one}`: {first['file']}:{first['line']} `{first['utterance']}` "
                 f"and {second['file']}:{second['line']} `{second['utterance']}`; convert a folder above both files"
             )
 
 
-class _Buckets:
-    """Arrow files of one range, one per bucket, written as they fill."""
+def by_bucket(examples: pa.Table, shards: int) -> Iterator[tuple[str, pa.Table]]:
+    """Rows of each bucket, sorted by id."""
+    splits = sorted(pc.unique(examples["split"]).to_pylist())
+    place = np.asarray(pc.index_in(examples["split"], pa.array(splits, pa.string()))).astype(np.int64) * shards
+    if shards > 1:
+        ids = examples["id"].to_pylist()
+        place += np.fromiter((shard_of(row_id, shards) for row_id in ids), np.int64, len(ids))
+    keys = pa.table({"bucket": pa.array(place), "id": examples["id"]})
+    order = pc.sort_indices(keys, [("bucket", "ascending"), ("id", "ascending")])
+    table = examples.combine_chunks().take(order)
+    place = place[np.asarray(order)]
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(place)) + 1, [len(place)]])
+    for first, last in pairwise(edges.tolist()):
+        if first < last:
+            split, number = divmod(int(place[first]), shards)
+            yield f"{splits[split]}-{number:05d}", table.slice(first, last - first)
 
-    def __init__(self, folder: Path, number: int) -> None:
-        self._folder, self._name = folder, f"{number:06d}.arrow"
-        self._rows: dict[str, list[Example | Rejection]] = defaultdict(list)
-        self._open: dict[str, tuple[Path, pa.ipc.RecordBatchFileWriter]] = {}
-        self.files: list[tuple[str, str]] = []
 
-    def __enter__(self) -> _Buckets:
+class _Runs:
+    """The files of one range: `<name>.arrow` with runs of examples and `<name>.rejected.arrow` with dead letters.
+
+    They appear whole, and only if the `with` block ends well.
+    """
+
+    def __init__(self, path: str, shards: int) -> None:
+        self._shards = shards
+        self._held: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+        self._examples = _Spool(path, shard.SCHEMA)
+        self._letters = _Spool(path.replace(".arrow", ".rejected.arrow"), shard.REJECTION_SCHEMA)
+        self.parts: dict[str, tuple[str, list[int]]] = {}
+        self.files: dict[str, int] = {}
+
+    def __enter__(self) -> _Runs:
         return self
 
-    def add(self, bucket: str, row: Example | Rejection) -> None:
-        rows = self._rows[bucket]
-        rows.append(row)
-        if len(rows) >= _FLUSH:
-            self._flush(bucket)
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._flush()
+        for spool in (self._examples, self._letters):
+            spool.__exit__(*error)
+            if error[0] is None and spool.batches:
+                self.files[spool.path] = storage.size(spool.path)
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            for bucket in self._rows:
-                self._flush(bucket)
-        for bucket, (path, writer) in self._open.items():
-            writer.close()
-            if kind is None:
-                os.replace(path, path.with_name(self._name))
-                self.files.append((bucket, str(path.with_name(self._name))))
+    def add(self, examples: pa.RecordBatch, rejections: list[Rejection]) -> None:
+        """Take a block."""
+        if rejections:
+            self._put("rejected", self._letters, rejection_batch(rejections))
+        self._held.append(examples)
+        self._rows += examples.num_rows
+        self._bytes += examples.nbytes
+        if self._rows >= RUN_ROWS or self._bytes >= RUN_BYTES:
+            self._flush()
 
-    def _flush(self, bucket: str) -> None:
-        schema = shard.REJECTION_SCHEMA if bucket == "rejected" else shard.SCHEMA
-        if bucket not in self._open:
-            path = self._folder / bucket / f".{self._name}.{os.getpid()}.tmp"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._open[bucket] = (path, pa.ipc.new_file(str(path), schema))
-        columns = zip(*self._rows[bucket], strict=True)
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-        if arrays:
-            self._open[bucket][1].write_batch(pa.record_batch(arrays, schema=schema))
-        self._rows[bucket] = []
+    def _flush(self) -> None:
+        if self._rows:
+            table = pa.Table.from_batches(self._held)
+            self._held, self._rows, self._bytes = [], 0, 0
+            for bucket, part in by_bucket(table, self._shards):
+                self._put(bucket, self._examples, part.to_batches()[0])
+
+    def _put(self, bucket: str, spool: _Spool, batch: pa.RecordBatch) -> None:
+        self.parts.setdefault(bucket, (spool.path, []))[1].append(spool.write(batch))
 
 
-def _put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shard.write_text(path, text)
+class _Spool(ExitStack):
+    """An Arrow file that is written batch by batch; there is none if nothing was written."""
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:
+        super().__init__()
+        self.path, self.batches = path, 0
+        self._schema = schema
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+
+    def write(self, batch: pa.RecordBatch) -> int:
+        """The number of the batch in the file."""
+        if self._writer is None:
+            temporary = self.enter_context(storage.writing(self.path))
+            self._writer = self.enter_context(pa.ipc.new_file(temporary, self._schema))
+        self._writer.write_batch(batch)
+        self.batches += 1
+        return self.batches - 1

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from contextlib import AbstractContextManager
+from typing import IO, NamedTuple
 
+from pipelines import storage
 from pipelines.record import Rejection, reason, storable
 
 BOM = b"\xef\xbb\xbf"
 """Byte order mark, which is no part of the text."""
 
+_BLOCK = 1 << 20
 
-def open_file(path: str) -> BinaryIO:
-    """A file of a corpus, for reading. Every reader opens its files here."""
-    return open(path, "rb")
+
+def open_file(path: str) -> AbstractContextManager[IO[bytes]]:
+    """A file of a corpus, for reading, wherever it is and unpacked. Every reader opens its files here."""
+    return storage.reading(path)
 
 
 class Reading(NamedTuple):
@@ -93,12 +97,24 @@ def cuts(path: str, size: int, ends_record: Callable[[bytes], bool] | None = Non
     """Cut a file into pieces of at least `size` bytes (the last one may be smaller), after lines that end a record."""
     start = stop = count = 0
     with open_file(path) as file:
-        for line in file:
-            stop += len(line)
-            count += 1
-            if stop - start >= size and (ends_record is None or ends_record(line)):
-                yield Cut(start, stop, count)
-                start, count = stop, 0
+        if ends_record is None:
+            while data := file.read(min(_BLOCK, size - (stop - start))):
+                stop += len(data)
+                count += data.count(b"\n")
+                if stop - start >= size or not data.endswith(b"\n"):
+                    rest = b"" if data.endswith(b"\n") else file.readline()
+                    stop += len(rest)
+                    count += not data.endswith(b"\n")
+                if stop - start >= size:
+                    yield Cut(start, stop, count)
+                    start, count = stop, 0
+        else:
+            for line in file:
+                stop += len(line)
+                count += 1
+                if stop - start >= size and ends_record(line):
+                    yield Cut(start, stop, count)
+                    start, count = stop, 0
     if count:
         yield Cut(start, stop, count)
 
@@ -115,19 +131,24 @@ def plan_lines(source: Source, size: int, ends_record: Callable[[bytes], bool] |
 
 def plan_whole(source: Source, size: int) -> list[Range]:
     """One range: for files that can only be read whole."""
-    return [Range(source, 0, 0, os.path.getsize(source.path), 1)]
+    return [Range(source, 0, 0, storage.size(source.path), 1)]
 
 
 def lines(path: str, start: int, stop: int) -> Iterator[bytes]:
     """The lines of bytes `[start, stop)` without their ends; both must be borders of lines."""
     with open_file(path) as file:
         file.seek(start)
+        rest = b""
         while start < stop:
-            line = file.readline()
-            if not line:
-                return
-            yield bare(line.removeprefix(BOM) if start == 0 else line)
-            start += len(line)
+            data = file.read(min(_BLOCK, stop - start))
+            if not data:
+                break
+            text = rest + (data.removeprefix(BOM) if start == 0 else data)
+            start += len(data)
+            *found, rest = text.split(b"\n")
+            yield from map(bare, found) if b"\r" in text else found
+        if rest:
+            yield bare(rest)
 
 
 def numbered(range_: Range) -> Iterator[tuple[int, bytes]]:
@@ -137,8 +158,7 @@ def numbered(range_: Range) -> Iterator[tuple[int, bytes]]:
 
 def whole(path: str) -> bytes:
     """A file without its byte order mark."""
-    with open_file(path) as file:
-        return file.read().removeprefix(BOM)
+    return storage.read(path).removeprefix(BOM)
 
 
 def read_bytes(path: str, start: int, stop: int) -> bytes:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from pipelines.formats.columns import LOSES, tagged
 from pipelines.formats.features import Unwritable
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
-from pipelines.formats.lines import Range, Source, cuts, decode, lines, shown
+from pipelines.formats.lines import Range, Source, cuts, decode, lines, open_file, shown
 from pipelines.formats.save import create
 from pipelines.formats.tags import SCHEMES, TagError, decode_tags
 from pipelines.record import Example, Rejection, Utterance
@@ -39,22 +40,19 @@ COMPANIONS = ("seq.out", "label")
 def plan(source: Source, size: int) -> list[Range]:
     """Ranges of the same lines in the three files; the last one takes what any file has left over."""
     ranges: list[Range] = []
-    files = [open(path, "rb") for path in source.companions]  # noqa: SIM115
-    try:
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_file(path)) for path in source.companions]
         first, starts = 1, [0 for _ in files]
         for cut in cuts(source.path, size):
             # `starts` already counts bytes, so summing lengths is cheaper than asking each file where it is.
             stops = [at + sum(map(len, islice(file, cut.lines))) for at, file in zip(starts, files, strict=True)]
             ranges.append(Range(source, len(ranges), cut.start, cut.stop, first, tuple(starts), tuple(stops)))
             first, starts = first + cut.lines, stops
-    finally:
-        for file in files:
-            file.close()
-    sizes = tuple(os.path.getsize(path) for path in source.companions)
+        ends = tuple(at + sum(map(len, file)) for at, file in zip(starts, files, strict=True))
     if ranges:
-        ranges[-1] = ranges[-1]._replace(stops=sizes)
-    elif any(sizes):
-        ranges.append(Range(source, 0, 0, 0, 1, tuple(0 for _ in sizes), sizes))
+        ranges[-1] = ranges[-1]._replace(stops=ends)
+    elif any(ends):
+        ranges.append(Range(source, 0, 0, 0, 1, tuple(0 for _ in ends), ends))
     return ranges
 
 
@@ -69,15 +67,20 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
 
 
 def _record(source: Source, number: int, row: tuple[bytes | None, ...]) -> Utterance | Rejection:
-    raw = "\n".join(shown(column or b"") for column in row)
-    if any(column is None for column in row):
-        names = [os.path.basename(path) for path in (source.path, *source.companions)]
-        missing = ", ".join(f"`{name}`" for name, column in zip(names, row, strict=True) if column is None)
-        return source.reject(number, "R105", raw, f"{missing} has no line {number}")
-    texts = [decode(column) for column in row if column is not None]
-    if any(text is None for text in texts):
-        return source.reject(number, "R101", raw)
-    text, tagged, label = (text.strip(" \t") for text in texts if text is not None)
+    try:
+        texts = [column.decode() for column in row]  # type: ignore[union-attr]
+        raw = "\n".join(texts)
+    except (AttributeError, UnicodeDecodeError):
+        raw = "\n".join(shown(column or b"") for column in row)
+        if any(column is None for column in row):
+            names = [os.path.basename(path) for path in (source.path, *source.companions)]
+            missing = ", ".join(f"`{name}`" for name, column in zip(names, row, strict=True) if column is None)
+            return source.reject(number, "R105", raw, f"{missing} has no line {number}")
+        mended = [decode(column) for column in row if column is not None]
+        texts = [text for text in mended if text is not None]
+        if len(texts) < len(row):
+            return source.reject(number, "R101", raw)
+    text, tagged, label = (text.strip(" \t") for text in texts)
     found, tags = words(text, "given"), words(tagged, "given")
     if not found:
         return source.reject(number, "R102", raw)

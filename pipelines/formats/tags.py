@@ -10,6 +10,8 @@ B-city I-date         an orphan `I-` begins a slot of its own
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NoReturn
 
 from pipelines.record import SlotSpan
 
@@ -32,19 +34,24 @@ def decode_tags(tags: Sequence[str]) -> list[SlotSpan]:
         TagError: a tag is malformed.
     """
     spans: list[SlotSpan] = []
-    label = ""  # of the slot that the next word may continue
+    start, label = 0, ""  # the slot that was begun last, and whether the next word may continue it
     for number, tag in enumerate(tags):
         if tag == "O":
-            label = ""
+            if label:
+                spans.append(SlotSpan(start, number, label))
+                label = ""
             continue
-        prefix, dash, name = tag.partition("-")
-        if prefix not in _ALL or not dash or not name:
-            raise TagError(f"`{tag}` of word {number + 1}")
-        if prefix in _BEGIN or name != label:
-            spans.append(SlotSpan(number, number + 1, name))
-        else:
-            spans[-1] = spans[-1]._replace(end=number + 1)
-        label = "" if prefix in _CLOSE else name
+        begins, closes, name = _parts(tag) or _malformed(tag, number)
+        if label and (begins or name != label):
+            spans.append(SlotSpan(start, number, label))
+            label = ""
+        if not label:
+            start, label = number, name
+        if closes:
+            spans.append(SlotSpan(start, number + 1, label))
+            label = ""
+    if label:
+        spans.append(SlotSpan(start, len(tags), label))
     return spans
 
 
@@ -80,3 +87,16 @@ def encode_tags(spans: Sequence[SlotSpan], words: int, scheme: str = "iob2") -> 
         tags[span.start : span.end] = inside
         before = span
     return tags
+
+
+@lru_cache(maxsize=16_384)
+def _parts(tag: str) -> tuple[bool, bool, str] | None:
+    """Whether a tag begins a slot, whether it closes it, and its label."""
+    prefix, dash, name = tag.partition("-")
+    if prefix not in _ALL or not dash or not name:
+        return None
+    return prefix in _BEGIN, prefix in _CLOSE, name
+
+
+def _malformed(tag: str, number: int) -> NoReturn:
+    raise TagError(f"`{tag}` of word {number + 1}")

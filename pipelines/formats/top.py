@@ -27,7 +27,7 @@ from grammar.tree import Leaf, Tree
 from pipelines.formats.features import Unwritable, clauses_of, plain, text_and_places, tree_of
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
-from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, shown
+from pipelines.formats.lines import Range, Source, decode, numbered, open_file, plan_lines, shown
 from pipelines.formats.save import save_lines
 from pipelines.record import Example, Rejection, Utterance
 
@@ -42,7 +42,7 @@ _ESCAPE = re.compile(r"\\([\[\]\\])")
 def read(range_: Range) -> Iterator[Utterance | Rejection]:
     """One row for each line that is not blank; the header of TOPv2 is none."""
     source = range_.source
-    with open(source.path, "rb") as file:
+    with open_file(source.path) as file:
         second = (decode(file.readline().removeprefix(b"\xef\xbb\xbf")) or "").strip().split("\t") == _HEADER
     for number, line in numbered(range_):
         if line.strip() and not (second and number == 1):
