@@ -60,6 +60,6 @@ def _tree(shape: str) -> Tree:
             children[-1].append(tree)
         elif sign not in "()":
             label += sign
-    [[tree]] = children
-    assert isinstance(tree, Tree)
-    return tree
+    [[root]] = children
+    assert isinstance(root, Tree)
+    return root

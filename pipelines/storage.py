@@ -1,4 +1,4 @@
-"""Where bytes lie: local files, any path that a Beam filesystem knows (`gs://`, `s3://`, `hdfs://`), and what is packed.
+"""Where bytes lie: local files, paths that a Beam filesystem knows (`gs://`, `s3://`, `hdfs://`), packed files.
 
     corpus/train/seq.in          a local file; `file:///corpus/train/seq.in` is the same
     gs://bucket/corpus/a.jsonl   whatever Beam has a filesystem for

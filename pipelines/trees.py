@@ -20,6 +20,7 @@ from grammar.tree import Leaf, Tree
 from pipelines.align import align
 from pipelines.clauses import ClauseError, SlotCounts, divide
 from pipelines.coordinate import coordinate as join_values
+from pipelines.flat import is_label
 from pipelines.record import Example, Rejection, SlotSpan, Utterance
 
 MULTI_INTENT = ("clauses", "label")
@@ -28,7 +29,6 @@ MOST_BYTES = 1 << 20
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\t\r\n\ud800-\udfff]")  # in the tree language, or in UTF-8
-_LABEL = re.compile(r"[A-Za-z0-9_.:/\-!@#<>=+*?'$%]+")
 
 
 class TreeError(ValueError):
@@ -159,7 +159,7 @@ def clause(intent: str, spans: Sequence[SlotSpan], words: Sequence[str]) -> tupl
 def _example(utterance: Utterance, tree: Tree, positions: list[int]) -> Example:
     """The row, after every check that a row must pass."""
     for node in tree.walk():
-        if not _LABEL.fullmatch(node.label):
+        if not is_label(node.label):
             raise TreeError("R202", f"`{node.label}`")
     leaves = tree.words()
     for words in (utterance.words, leaves):

@@ -17,11 +17,12 @@ import pytest
 from grammar import shard
 from grammar.ontology import load
 from grammar.tree import Leaf, Tree
+from pipelines import publish
 from pipelines.convert import Convert, Options, run
 from pipelines.coordinate import coordinate
 from pipelines.formats import expand, plan
 from pipelines.publish import TooManyRejected
-from pipelines.spill import Job, merge, reports
+from pipelines.spill import Job, merge, name_of
 from pipelines.splits import Dealing, normalise
 
 ROWS = {
@@ -223,18 +224,29 @@ def test_equal_ids_are_an_error_that_names_both(tmp_path: Path) -> None:
         with pa.ipc.new_file(path, shard.SCHEMA) as writer:
             writer.write_table(pa.Table.from_pylist([one], schema=shard.SCHEMA))
     with pytest.raises(ValueError, match=r"`c/a:1`.*`buy figs`.*`buy kale`"):
-        merge("train-00000", paths, job)
+        merge("train-00000", [(path, [0]) for path in paths], job)
 
 
 def test_beam_counts_what_the_manifest_counts(corpus: Path, tmp_path: Path) -> None:
     job = Job(str(tmp_path / "build"), 1)
-    ranges = [range_ for source in expand([str(corpus)], "seq", "tiny") for range_ in plan(source, 30)]
+    ranges = [
+        (name_of(range_, number), range_)
+        for number, source in enumerate(expand([str(corpus)], "seq", "tiny"))
+        for range_ in plan(source, 30)
+    ]
     with beam.Pipeline("FnApiRunner") as pipeline:
         _ = pipeline | Convert(job, ranges, several=True)
     counters = {c.key.metric.name: c.committed for c in pipeline.result.metrics().query()["counters"]}
-    wanted = {"rows_in": 9, "rows_out": 8, "rejected_R106": 1}
-    assert {name: counters.get(name) for name in wanted} == wanted
-    assert sum(report["rows_in"] for report in reports(job)) == 9
+    manifest = publish.finish(job, "tiny", "given", {}, 0.5)
+    assert counters == {
+        "rows_in": manifest.rows_in,
+        "rows_out": manifest.rows_out,
+        "rows_rejected": manifest.rows_rejected,
+        **{f"split_{name}": rows for name, rows in manifest.splits.items()},
+        **{f"rejected_{code}": rows for code, rows in manifest.rejected.items()},
+        **{f"rejected_split_{name}": rows for name, rows in manifest.rejected_splits.items()},
+    }
+    assert manifest.rows_in == 9
 
 
 def slot(label: str, *words: str) -> Tree:

@@ -7,7 +7,6 @@ a carriage return before it and a byte order mark at the start of the file are t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import IO, NamedTuple
