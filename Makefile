@@ -34,9 +34,7 @@ lint: $(READY)
 
 ## bench: training and parsing speed on the sample corpus
 bench: $(READY)
-	@mkdir -p $(DEMO)
-	$(BIN)/python -m pipelines samples --output $(DEMO)/bench --shards
-	$(BIN)/python -m parser bench --shards $(DEMO)/bench/shards
+	$(BIN)/python -m parser bench
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -182,12 +182,22 @@ def read_manifest(directory: str | Path) -> Manifest:
     """
     path = Path(directory) / MANIFEST
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ShardError(
             f"{directory} is not a data set: it has no {MANIFEST}; make one with `python -m pipelines convert`"
         ) from error
     except (OSError, ValueError) as error:
+        raise ShardError(f"cannot read {path}: {error}") from error
+    return parse_manifest(text, directory)
+
+
+def parse_manifest(text: str, directory: str | Path) -> Manifest:
+    """Check the text of a manifest, wherever it was read from; the rest as `read_manifest`."""
+    path = f"{directory}/{MANIFEST}"
+    try:
+        data = json.loads(text)
+    except ValueError as error:
         raise ShardError(f"cannot read {path}: {error}") from error
     if data.get("schema") != SCHEMA_VERSION:
         raise ShardError(

@@ -1,86 +1,344 @@
-"""How fast the parser trains and parses, beside the naive definition in the same run.
+"""How fast the parser trains and parses, beside what the arithmetic allows and beside a peer, in one run.
 
-Ratios hold on a busy machine, absolute rates do not; all are per CPU-second.
+On a CPU all rates are per CPU-second: ratios hold on a busy machine, absolute rates do not. On a GPU they
+are per second of wall time.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from grammar.actions import oracle
-from grammar.shard import read_manifest
-from parser.batch import Examples, Order, read_rows
+from grammar.shard import ShardError
+from parser import Parser
+from parser.batch import Batch
+from parser.ceiling import Clock, calls_a_second, copy_rate, product_rate, step_flops
+from parser.checkpoint import Setup
 from parser.config import Config
-from parser.decode import greedy
 from parser.evaluate import gold_of
+from parser.loader import Loader, Step, describe_padding
+from parser.model import Model
 from parser.naive import naive_loss
+from parser.source import Source
 from parser.train import make_setup
 
+WARM_STEPS = 300
+"""Steps of training before parsing is timed: fresh weights write trees much longer than real ones."""
+PARTS = {
+    "recurrence": ("lstm", "rnn"),
+    "products": ("::mm", "::addmm", "::bmm", "::baddbmm", "::linear", "gemm", "cutlass"),
+    "look-ups": ("embedding", "index", "gather", "scatter", "segment_reduce"),
+    "random": ("random_", "bernoulli", "dropout", "::rand"),
+    "optimizer": ("adam", "linalg_vector_norm", "multi_tensor"),
+}
+"""Names of operations by part of a training step; every other one is "element-wise"."""
 
-def bench(shards: str | Path, config: Config, seconds: float = 5.0) -> dict[str, float]:
-    """Rates on the train split, one entry a line of the table.
+
+@contextmanager
+def sample_shards() -> Iterator[str]:
+    """The sample corpus as shards in a folder that goes away; written by a process of its own, without Beam or lark.
+
+    Raises:
+        ShardError: the package `pipelines` is not there.
+    """
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pipelines", "samples", "--output", folder, "--shards"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise ShardError(f"cannot write the sample corpus, give --shards: {done.stderr.strip()[-300:]}")
+        yield str(Path(folder) / "shards")
+
+
+class Bench:
+    """A model in training, and the measurements of it.
 
     Args:
         shards: a data set.
-        config: the model; weights stay fresh, which changes no rate.
-        seconds: CPU time for each line.
+        config: the model.
+        device: `cpu` or `cuda`.
+        seconds: time for each line.
+        say: gets one line a measurement.
     """
-    rows = list(islice(read_rows(shards, "train"), 4096))
-    setup = make_setup(rows, shards, config, read_manifest(shards).tokeniser)
-    torch.manual_seed(1)
-    model = setup.build()
-    examples = Examples(rows, setup.vocab, setup.ontology, config.model.copy)
-    actions = examples.actions()
-    figures: dict[str, float] = {"parameters": sum(p.numel() for p in model.parameters())}
 
-    batches = Order(actions, config.train.batch_size, config.train.window, 1).epoch(0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    def __init__(
+        self, shards: str, config: Config, device: str, seconds: float, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.device, self.seconds, self.say = device, seconds, say
+        self.source = Source(shards)
+        self.setup: Setup = make_setup(self.source, config)
+        torch.manual_seed(config.train.seed)
+        torch.set_flush_denormal(True)
+        self.model: Model = self.setup.build(device)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.train.lr, fused=True)
+        self.loader = Loader(self.source, self.setup, pin=device.startswith("cuda"))
+        self.figures: dict[str, float] = {"parameters": sum(p.numel() for p in self.model.parameters())}
 
-    def step(i: int) -> int:
-        index = batches[i % len(batches)]
-        optimizer.zero_grad(set_to_none=True)
-        model(examples.batch(index), config.train.unk).backward()
-        optimizer.step()
-        return len(index)
+    def run(self, peer: str = "") -> dict[str, float]:
+        """All figures; see `python -m parser bench --help`."""
+        gpu = self.device.startswith("cuda")
+        self._train(peer)
+        if not gpu:
+            self._batch_sizes((32, 128, 256))
+            self._naive()
+        self._loading()
+        self._parts(200 if gpu else 20)
+        self._memory()
+        self._parsing((1, 32, 128, 512) if not gpu else (512, 2048))
+        self._one()
+        return self.figures
 
-    def naive(i: int) -> int:
-        gold = gold_of(rows[i % len(rows)])
-        model.zero_grad(set_to_none=True)
-        naive_loss(model, setup.vocab, setup.ontology, gold.words, oracle(gold.tree, gold.positions)).backward()
-        return 1
+    # -- training ------------------------------------------------------------------------------
 
-    model.train()
-    figures["train_utt_per_cpu_s"] = _rate(step, seconds)
-    figures["train_actions_per_cpu_s"] = figures["train_utt_per_cpu_s"] * float(actions.mean())
-    figures["train_naive_utt_per_cpu_s"] = _rate(naive, seconds)
-    figures["train_over_naive"] = figures["train_utt_per_cpu_s"] / figures["train_naive_utt_per_cpu_s"]
-    model.eval()
-    for size in (1, 32, 128):
-        figures[f"parse_{size}_utt_per_cpu_s"] = _rate(_parser(model, setup, rows, size), seconds)
-    return figures
+    def _train(self, peer: str) -> None:
+        """Slices of training between measurements of the machine and runs of the peer."""
+        size = self.setup.config.train.batch_size
+        steps = self._forever(size)
+        for _ in range(5):
+            self._step(next(steps))
+        clock, spent, done, actions, flops = Clock(self.device), 0.0, 0, 0, 0
+        rates: list[float] = []
+        peers: list[float] = []
+        rounds = 2 if peer else 3
+        dtype = torch.bfloat16 if self._bf16() else torch.float32
+        for turn in range(rounds):
+            self.say(f"training, turn {turn + 1} of {rounds}")
+            rates.append(product_rate(self.device, min(1.0, self.seconds), dtype))
+            clock.start()
+            count = 0
+            while (passed := clock.spent()) < self.seconds or count < WARM_STEPS / rounds:
+                step = next(steps)
+                self._step(step)
+                count += 1
+                done += step.utterances
+                for batch in step.parts:
+                    actions += batch.actions
+                    flops += step_flops(self.model, batch)
+            spent += passed
+            if peer:
+                self.say(f"peer, turn {turn + 1} of {rounds}")
+                peers.append(_peer_rate(peer))
+        ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
+        product = sum(rates) / len(rates)
+        self.figures |= {
+            f"train_{ending}": done / spent,
+            f"train_{ending.replace('utt', 'actions')}": actions / spent,
+            "train_mflop_per_utt": flops / done / 1e6,
+            "product_gflop_s": product / 1e9,
+            "train_ceiling_utt_s": product / (flops / done),
+            "train_share_of_ceiling": flops / spent / product,
+        }
+        if peers:
+            self.figures["peer_utt_per_cpu_s"] = sum(peers) / len(peers)
+            self.figures["train_over_peer"] = done / spent / self.figures["peer_utt_per_cpu_s"]
+
+    def _batch_sizes(self, sizes: tuple[int, ...]) -> None:
+        for size in sizes:
+            self.say(f"training in batches of {size}")
+            steps = self._forever(size)
+            self._step(next(steps))
+            rate = self._rate(lambda steps=steps: self._step(next(steps)))  # type: ignore[misc]
+            self.figures[f"train_{size}_utt_per_cpu_s"] = rate
+
+    def _naive(self) -> None:
+        """The definition: one utterance, one action at a time."""
+        self.say("training as defined, one utterance and action at a time")
+        rows = self.source.read(self.loader.all_blocks[0]).slice(0, 64).to_pylist()
+        golds = iter([gold_of(row) for row in rows] * 1000)
+
+        def one() -> int:
+            gold = next(golds)
+            self.model.zero_grad(set_to_none=True)
+            actions = oracle(gold.tree, gold.positions)
+            naive_loss(self.model, self.setup.vocab, self.setup.ontology, gold.words, actions).backward()
+            return 1
+
+        self.figures["train_over_naive"] = self.figures["train_utt_per_cpu_s"] / self._rate(one)
+
+    def _loading(self) -> None:
+        """Reading, index columns and batches, without a model."""
+        self.say("loading alone")
+        steps = self._forever(self.setup.config.train.batch_size)
+        first = next(steps)
+        batches: list[Batch] = list(first.parts)
+
+        def load() -> int:
+            step = next(steps)
+            batches.extend(step.parts)
+            return step.utterances
+
+        ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
+        self.figures[f"load_{ending}"] = self._rate(load)
+        self.figures |= describe_padding(batches)
+
+    def _parts(self, steps: int) -> None:
+        """Where the time of a step goes; on a GPU also how much of it the device works."""
+        from torch.profiler import ProfilerActivity, profile
+
+        self.say("the parts of a step")
+        gpu = self.device.startswith("cuda")
+        source = self._forever(self.setup.config.train.batch_size)
+        ready = [next(source) for _ in range(4)]
+        for step in ready:
+            self._step(step)
+        began = time.perf_counter()
+        with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as seen:
+            for _ in range(steps):
+                self._step(next(source))
+            if gpu:
+                torch.cuda.synchronize()
+        wall = time.perf_counter() - began
+        share = dict.fromkeys([*PARTS, "element-wise"], 0.0)
+        for event in seen.key_averages():
+            spent = event.self_device_time_total if gpu else event.self_cpu_time_total
+            part = next((name for name, keys in PARTS.items() if any(k in event.key.lower() for k in keys)), None)
+            share[part or "element-wise"] += spent
+        total = sum(share.values())
+        self.figures |= {f"share_{name}": spent / max(total, 1e-9) for name, spent in share.items()}
+        if gpu:
+            self.figures["device_busy"] = total / 1e6 / wall
+
+    def _memory(self) -> None:
+        """The optimizer touches every parameter once: it is held to the rate of a copy."""
+        self.say("memory")
+        copied = copy_rate(self.device, min(0.5, self.seconds))
+        # Weights of its own, or so many steps along one gradient would spoil the model.
+        weights = [torch.zeros_like(p, requires_grad=True) for p in self.model.parameters()]
+        for weight in weights:
+            weight.grad = torch.full_like(weight, 1e-3)
+        optimizer = torch.optim.AdamW(weights, fused=True)
+        moved = 7 * 4 * self.figures["parameters"]  # reads weight, gradient, two moments; writes all but the gradient
+        rate = calls_a_second(optimizer.step, self.device, min(0.5, self.seconds))
+        self.figures["copy_gb_s"] = copied / 1e9
+        self.figures["optimizer_share_of_copy"] = rate * moved / copied
+
+    def _step(self, step: Step) -> int:
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.setup.config.train.lr
+        self.optimizer.zero_grad(set_to_none=True)
+        autocast = torch.autocast("cuda", torch.bfloat16) if self._bf16() else nullcontext()
+        total = torch.zeros((), device=self.device)
+        for batch in step.parts:
+            with autocast:
+                loss = self.model(batch.to(self.device), self.setup.config.train.unk)
+            (loss / step.utterances).backward()
+            total += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.setup.config.train.clip)
+        self.optimizer.step()
+        if self.device == "cpu":
+            total.item()
+        return step.utterances
+
+    def _forever(self, size: int) -> Iterator[Step]:
+        train = dataclasses.replace(self.setup.config.train, batch_size=size)
+        setup = dataclasses.replace(self.setup, config=dataclasses.replace(self.setup.config, train=train))
+        loader = Loader(self.source, setup, pin=self.device.startswith("cuda"))
+        epoch = 0
+        while True:
+            yield from loader.epoch(epoch)
+            epoch += 1
+
+    def _bf16(self) -> bool:
+        return self.device.startswith("cuda") and self.setup.config.train.bf16
+
+    # -- parsing -------------------------------------------------------------------------------
+
+    def _parsing(self, sizes: tuple[int, ...]) -> None:
+        parser, texts = self._parser(), self._utterances()
+        gpu = self.device.startswith("cuda")
+        best = 0.0
+        for size in sizes:
+            self.say(f"parsing in batches of {size}")
+            starts = iter(range(0, 10**9))
+
+            def some(size: int = size, starts: Iterator[int] = starts) -> int:
+                first = next(starts) * 997 % max(1, len(texts) - 4 * size)
+                return len(parser.parse_many(texts[first : first + 4 * size], size))
+
+            some()
+            rate = self._rate(some)
+            self.figures[f"parse_{size}_utt_{'s' if gpu else 'per_cpu_s'}"] = rate
+            best = max(best, rate)
+        self.figures["parse_utt_s" if gpu else "parse_utt_per_cpu_s"] = best
+
+    def _one(self) -> None:
+        """How long somebody waits who asks for one utterance."""
+        self.say("one utterance at a time")
+        parser, texts = self._parser(), self._utterances()
+        for text in texts[:20]:
+            parser.parse(text)
+        waits: list[float] = []
+        ends = time.perf_counter() + max(self.seconds, 2.0)
+        while time.perf_counter() < ends or len(waits) < 100:
+            text = texts[len(waits) * 31 % len(texts)]
+            began = time.perf_counter()
+            parser.parse(text)
+            waits.append(1000 * (time.perf_counter() - began))
+        for share in (50, 95, 99):
+            self.figures[f"one_p{share}_ms"] = float(np.percentile(waits, share))
+
+    def _parser(self) -> Parser:
+        return Parser(self.setup, self.model.eval())
+
+    def _utterances(self) -> list[list[str]]:
+        split = "test" if self.source.manifest.splits.get("test") else "train"
+        return [words for table in self.source.tables(split, ("words",)) for words in table["words"].to_pylist()]
+
+    def _rate(self, work: Callable[[], int]) -> float:
+        done = 0
+
+        def once() -> None:
+            nonlocal done
+            done += work()
+
+        clock = Clock(self.device)
+        clock.start()
+        while (spent := clock.spent()) < self.seconds:
+            once()
+        return done / spent
 
 
-def _parser(model: Any, setup: Any, rows: list[dict[str, Any]], size: int) -> Callable[[int], int]:
-    ordered = sorted((row["words"] for row in rows), key=len)
+def _peer_rate(command: str) -> float:
+    """Run a peer; the training utterances per CPU-second that it printed last.
 
-    def parse(i: int) -> int:
-        start = i * 997 * size % max(1, len(ordered) - size)
-        return len(greedy(model, setup.vocab, ordered[start : start + size]))
+    Its output must hold `per CPU-s 485 utt`, as the yardstick's does, or a JSON line with `train_utt_per_cpu_s`.
 
-    return parse
+    Raises:
+        ShardError: it failed or printed no such figure.
+    """
+    env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run(shlex.split(command), capture_output=True, text=True, env=env)
+    for line in reversed(done.stdout.splitlines()):
+        if found := re.search(r"per CPU-s(?:econd)? ([\d.]+) utt", line):
+            return float(found.group(1))
+        if line.startswith("{"):
+            try:
+                return float(json.loads(line)["train_utt_per_cpu_s"])
+            except (ValueError, KeyError, TypeError):
+                continue
+    raise ShardError(
+        f"--peer printed no line with `per CPU-s N utt` (exit code {done.returncode}): {done.stderr.strip()[-300:]}"
+    )
 
 
-def _rate(work: Callable[[int], int], seconds: float) -> float:
-    """Utterances a CPU-second; the first call warms up."""
-    work(0)
-    done, calls, began = 0, 0, time.process_time()
-    while (spent := time.process_time() - began) < seconds:
-        calls += 1
-        done += work(calls)
-    return done / spent
+def bench(
+    shards: str, config: Config, device: str, seconds: float, peer: str = "", say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """All figures of a data set, or of the sample corpus where `shards` is empty."""
+    with nullcontext(shards) if shards else sample_shards() as where:
+        return Bench(where, config, device, seconds, say).run(peer)

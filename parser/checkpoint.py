@@ -5,7 +5,7 @@
       vocab.json          names <-> ids         ontology.toml   what the mask allows
       values.json.gz      slot values seen in training          model.json  versions, data, dev figures
       log.jsonl           one line a step or evaluation
-      last/               what `train --resume` continues from: weights, optimizer, random state, place
+      last/               what `train --resume` continues from: weights, optimizer, place
 
 Everything is written beside its place and renamed, so a killed run leaves a whole directory.
 """
@@ -124,10 +124,7 @@ def save_last(directory: Path, model: Model, optimizer: torch.optim.Optimizer, p
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, fresh / WEIGHTS)
-    state = {"optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["random_cuda"] = torch.cuda.get_rng_state()
-    torch.save(state, fresh / "optimizer.pt")
+    torch.save({"optimizer": optimizer.state_dict()}, fresh / "optimizer.pt")
     write_text(fresh / "place.json", _json(place))
     shutil.rmtree(old, ignore_errors=True)
     if last.exists():
@@ -137,7 +134,7 @@ def save_last(directory: Path, model: Model, optimizer: torch.optim.Optimizer, p
 
 
 def load_last(directory: Path, model: Model, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put model, optimizer and random state back; returns the place.
+    """Put model and optimizer back; returns the place.
 
     Raises:
         CheckpointError: there is nothing to resume from.
@@ -152,9 +149,6 @@ def load_last(directory: Path, model: Model, optimizer: torch.optim.Optimizer) -
     except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"cannot read {last}: {error}; train again into another --output") from error
     optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    if "random_cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random_cuda"])
     return place
 
 

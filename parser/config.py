@@ -67,6 +67,8 @@ class ModelConfig:
     """Start history and stack from the encoder's last states; false: from zeros."""
     lexicon_min: int = 0
     """Leaf words seen this often in training may be generated too; 0: only those never copied."""
+    words_max: int = 500_000
+    """Most frequent words with an embedding of their own, the others are read as unknown; 0: all."""
 
     def __post_init__(self) -> None:
         _among("model.chars", self.chars, ("cnn", "lstm"))
@@ -76,7 +78,7 @@ class ModelConfig:
         for name in ("word_dim", "char_dim", "encoder_hidden", "encoder_layers", "action_dim", "decoder_hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`model.{name}` must be at least 1")
-        for name in ("char_hidden", "lexicon_min"):
+        for name in ("char_hidden", "lexicon_min", "words_max"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"`model.{name}` must be at least 0")
         if not (self.stack or self.history):
@@ -93,8 +95,14 @@ class TrainConfig:
     """Passes over the training split."""
     batch_size: int = 64
     """Utterances in one optimizer step."""
-    window: int = 20
+    accumulate: int = 1
+    """Parts in which the batch of one step goes through the model, where memory is short; the sum is the same."""
+    window: int = 256
     """Batches that are sorted by length together; larger pads less and mixes less."""
+    pool: int = 65_536
+    """Utterances held in memory and mixed: row groups of the shards, in an order shuffled every epoch."""
+    prefetch: int = 4
+    """Batches made ready in the background."""
     lr: float = 4e-3
     """Peak learning rate of AdamW."""
     lr_floor: float = 0.02
@@ -113,14 +121,28 @@ class TrainConfig:
     """Epochs between evaluations on dev."""
     checkpoint_every: int = 500
     """Steps between checkpoints within an epoch; every epoch ends with one."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints, however slow the steps are."""
     bf16: bool = True
     """Use bfloat16 where the device is a GPU."""
+    compile: bool = False
+    """Compile the forward pass with `torch.compile`; worth its minutes on a GPU only."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "window", "evaluate_every", "checkpoint_every"):
+        whole = (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "window",
+            "pool",
+            "prefetch",
+            "evaluate_every",
+            "checkpoint_every",
+        )
+        for name in whole:
             if getattr(self, name) < 1:
                 raise ConfigError(f"`train.{name}` must be at least 1")
-        for name in ("lr", "clip"):
+        for name in ("lr", "clip", "checkpoint_minutes"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"`train.{name}` must be above 0")
         for name in ("unk", "lr_floor"):

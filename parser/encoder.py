@@ -1,15 +1,18 @@
 """Words and characters -> one state per word.
 
-B utterances   W words (padded)   U distinct words   C characters   X word input   E encoder state
+B utterances   W words (padded)   U distinct words   C characters   P characters of all distinct words
+X word input   E encoder state
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from parser.batch import Input
 from parser.config import ModelConfig
+from parser.dropout import Dropout
 from parser.vocab import PAD, UNK, Vocab
 
 
@@ -25,15 +28,27 @@ class Characters(nn.Module):
         else:
             self.conv = nn.Conv1d(config.char_dim, config.char_hidden, 3, padding=1)
 
-    def forward(self, chars_UC: Tensor) -> Tensor:
+    def forward(self, inputs: Input) -> Tensor:
         """[U, char_hidden]"""
-        x = self.embed(chars_UC)
         if self.kind == "lstm":
-            states, _ = self.lstm(x)
-            last = (chars_UC != PAD).sum(-1).clamp(min=1) - 1
-            return states[torch.arange(len(last), device=last.device), last]
-        y = self.conv(x.transpose(1, 2)).masked_fill((chars_UC == PAD)[:, None], -1e4)
-        return y.amax(-1)
+            states, _ = self.lstm(self.embed(inputs.chars_UC))
+            width = states.size(1)
+            last = torch.arange(len(states), device=states.device) * width + inputs.letters_U - 1
+            return functional.embedding(last, states.flatten(0, 1))
+        return self._convolution(inputs)
+
+    def _convolution(self, inputs: Input) -> Tensor:
+        """The convolution as sums of three rows of a table, what each character adds at each place.
+
+        No product is made for the padding of short words, and none twice for the same character.
+        """
+        size = self.embed.num_embeddings
+        table = torch.einsum("cd,hdk->kch", self.embed.weight, self.conv.weight).flatten(0, 1)
+        line = functional.pad(inputs.chars_UC, (1, 1)).flatten()
+        around = torch.arange(-1, 2, device=line.device)
+        windows_P3 = line[inputs.letter_P[:, None] + around] + (around + 1) * size
+        sums_PH = functional.embedding_bag(windows_P3, table, mode="sum")
+        return torch.segment_reduce(sums_PH, "max", lengths=inputs.letters_U, unsafe=True) + self.conv.bias  # type: ignore[operator]
 
 
 class Encoder(nn.Module):
@@ -52,7 +67,7 @@ class Encoder(nn.Module):
         widths = [width] + [config.encoder_hidden] * (config.encoder_layers - 1)
         self.forwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
         self.backwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.register_buffer("single", torch.tensor(vocab.singles), persistent=False)
         self.single: Tensor
 
@@ -69,20 +84,22 @@ class Encoder(nn.Module):
             word_BW = word_BW.masked_fill(drop, UNK)
         x = self.embed(word_BW)
         if self.characters is not None:
-            x = torch.cat([x, self.characters(inputs.chars_UC)[inputs.which_BW]], -1)
+            x = torch.cat([x, functional.embedding(inputs.which_BW, self.characters(inputs))], -1)
         place = torch.arange(word_BW.size(1), device=word_BW.device)[None]
         length = inputs.length_B[:, None]
-        mirror = torch.where(place < length, length - 1 - place, place)
-        last = inputs.length_B - 1
-        rows = torch.arange(len(last), device=last.device)
+        mirror_BW = torch.where(place < length, length - 1 - place, place)
+        last_B1 = length - 1
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             x = self.dropout(x)
             right, _ = ahead(x)
-            left, _ = back(_take(x, mirror))
-            final = torch.cat([right[rows, last], left[rows, last]], -1)
-            x = torch.cat([right, _take(left, mirror)], -1)
+            left, _ = back(rows_at(x, mirror_BW))
+            final = torch.cat([rows_at(right, last_B1), rows_at(left, last_B1)], -1)[:, 0]
+            x = torch.cat([right, rows_at(left, mirror_BW)], -1)
         return self.dropout(x), final
 
 
-def _take(states_BWX: Tensor, place_BW: Tensor) -> Tensor:
-    return states_BWX.gather(1, place_BW[..., None].expand(-1, -1, states_BWX.size(-1)))
+def rows_at(states_BWE: Tensor, place_BT: Tensor) -> Tensor:
+    """[B, T, E]: the states at some places, as a look-up in one long table, which is the fastest form."""
+    rows, width = states_BWE.shape[:2]
+    start = torch.arange(rows, device=place_BT.device)[:, None] * width
+    return functional.embedding(place_BT + start, states_BWE.flatten(0, 1))

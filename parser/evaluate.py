@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 from grammar.actions import GENERATED, Action, Kind, build
@@ -81,21 +82,29 @@ def evaluate(
         progress: called with the number of utterances done.
         errors: gets every wrong parse.
     """
-    golds = [gold_of(row) for row in rows]
-    if not model.config.copy:
-        # Every leaf is generated, so brackets are compared by words on both sides.
-        for gold in golds:
-            gold.positions = [GENERATED] * len(gold.positions)
-    if without:
-        golds = [gold for gold in golds if not any(fnmatchcase(node.label, without) for node in gold.tree.walk())]
-    started = time.process_time()
-    parses = parse_all(model, vocab, [gold.words for gold in golds], batch_size, progress)
-    seconds = time.process_time() - started
     score = Score()
-    for gold, parse in zip(golds, parses, strict=True):
-        slices = slices_of(gold.tree, values, ontology)
-        right = score.add(gold.tree, gold.positions, parse.tree, parse.positions, ontology, slices)
-        if errors is not None and not right:
-            errors.append((gold, parse))
+    seconds, done = 0.0, 0
+    for block in _blocks(rows):
+        golds = [gold_of(row) for row in block]
+        if not model.config.copy:
+            # Every leaf is generated, so brackets are compared by words on both sides.
+            for gold in golds:
+                gold.positions = [GENERATED] * len(gold.positions)
+        if without:
+            golds = [g for g in golds if not any(fnmatchcase(node.label, without) for node in g.tree.walk())]
+        started = time.process_time()
+        parses = parse_all(model, vocab, [gold.words for gold in golds], batch_size, progress)
+        seconds, done = seconds + time.process_time() - started, done + len(golds)
+        for gold, parse in zip(golds, parses, strict=True):
+            slices = slices_of(gold.tree, values, ontology)
+            right = score.add(gold.tree, gold.positions, parse.tree, parse.positions, ontology, slices)
+            if errors is not None and not right:
+                errors.append((gold, parse))
     score.add_rejected(rejected)
-    return score.to_dict() | {"utterances_per_cpu_second": len(golds) / max(seconds, 1e-9)}
+    return score.to_dict() | {"utterances_per_cpu_second": done / max(seconds, 1e-9)}
+
+
+def _blocks(rows: Iterable[dict[str, Any]], size: int = 8192) -> Iterator[list[dict[str, Any]]]:
+    rest = iter(rows)
+    while block := list(islice(rest, size)):
+        yield block

@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from parser.batch import Batch, Input
 from parser.config import ModelConfig
-from parser.encoder import Encoder
+from parser.dropout import Dropout
+from parser.encoder import Encoder, rows_at
 from parser.legal import Legal
 from parser.vocab import Vocab
 
@@ -84,7 +85,7 @@ class Model(nn.Module):
         self.symbols = nn.Linear(H, self.S)
         self.pointer = nn.Linear(H, E, bias=False) if config.copy else None
         self.kinds = None if config.joint else nn.Linear(H, 3)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     # -- parts that training, decoding and the definition share -------------------------------
 
@@ -105,7 +106,7 @@ class Model(nn.Module):
         """[B, T, A]: the embedding of a symbol, or the encoder state of a copied word."""
         vectors = self.embed(symbol_BT.clamp(min=0))
         if self.config.copy:
-            words = torch.tanh(self.copied(_rows(memory.states_BWE, copy_BT.clamp(min=0))))
+            words = torch.tanh(self.copied(rows_at(memory.states_BWE, copy_BT.clamp(min=0))))
             vectors = torch.where((copy_BT >= 0)[..., None], words, vectors)
         return self.dropout(vectors)
 
@@ -138,7 +139,7 @@ class Model(nn.Module):
         if self.config.front:
             inside = (front_BT < memory.length_B[:, None])[..., None]
             at = torch.minimum(front_BT, memory.length_B[:, None] - 1)
-            parts.append(_rows(memory.states_BWE, at) * inside)
+            parts.append(rows_at(memory.states_BWE, at) * inside)
             near_BTW = (memory.place_W - front_BT[..., None]).clamp(-REACH, REACH) + REACH
         features = self.dropout(torch.cat(parts, -1))
         if self.config.attention != "none":
@@ -259,8 +260,3 @@ def lstm_step(cell: nn.LSTMCell, gates_N4H: Tensor, h: Tensor, c: Tensor) -> tup
     i, f, g, o = (gates_N4H + functional.linear(h, cell.weight_hh, cell.bias_hh)).chunk(4, -1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
-
-
-def _rows(states_BWE: Tensor, place_BT: Tensor) -> Tensor:
-    """[B, T, E]: the states at some places."""
-    return states_BWE.gather(1, place_BT[..., None].expand(-1, -1, states_BWE.size(-1)))

@@ -1,30 +1,38 @@
 """Training, top to bottom: data, model, loop. No callbacks; resume gives the same losses.
 
-One JSON line a step goes to `log.jsonl` (loss in nats per action), one a dev evaluation.
+One JSON line a step goes to `log.jsonl` (loss in nats per action), one a dev evaluation. Under `torchrun`
+every process runs this; the first one writes.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from grammar import __version__
-from grammar import ontology as ontologies
-from grammar.shard import ONTOLOGY, ShardError, read_manifest
-from parser.batch import Examples, Order, read_rows
+from grammar.shard import ShardError
 from parser.checkpoint import CheckpointError, Setup, load_last, save_best, save_last
 from parser.config import Config
-from parser.evaluate import evaluate, gold_of
-from parser.metrics import slot_values
-from parser.vocab import build_vocab
+from parser.distributed import Group
+from parser.evaluate import evaluate
+from parser.loader import Loader, describe_padding
+from parser.source import Source
+from parser.vocab import Counts, build_vocab
 
 Report = Callable[[dict[str, Any]], None]
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and has left a checkpoint."""
 
 
 def train(
@@ -40,7 +48,7 @@ def train(
     """Train on the train split, choose by exact match on dev, write a model directory.
 
     Args:
-        shards: a data set with the splits `train` and `dev`.
+        shards: a data set with the splits `train` and `dev`: a directory or a URI.
         output: the model directory; must not hold a run unless `resume`.
         config: the settings; with `resume`, those the run was started with count.
         device: `cpu` or `cuda`.
@@ -54,105 +62,182 @@ def train(
     Raises:
         ShardError, CheckpointError, OntologyError: input that cannot be used.
         FloatingPointError: the loss is not finite; the last checkpoint is from before.
+        Stopped: SIGTERM came; `output/last` holds the run.
     """
-    output = Path(output)
-    manifest = read_manifest(shards)
+    output, source = Path(output), Source(shards)
+    manifest = source.manifest
     if not resume and any((output / name).exists() for name in ("model.json", "last", ".last.old")):
         raise CheckpointError(f"{output} already holds a run; give --resume to continue it, or another --output")
     for split in ("train", "dev"):
         if not manifest.splits.get(split):
             raise ShardError(f"{shards} has no rows in the split `{split}`; convert again with --dev-share 0.1")
+    group = Group(device)
+    try:
+        with _sigterm() as asked:
+            return _run(source, output, config, group, resume, stop_after, report, asked)
+    finally:
+        group.leave()
 
-    # Data and model. Everything random comes from the seed, in this order.
-    setup = (
-        Setup.load(output)
-        if resume
-        else make_setup(list(read_rows(shards, "train")), shards, config, manifest.tokeniser)
-    )
+
+def _run(
+    source: Source,
+    output: Path,
+    config: Config,
+    group: Group,
+    resume: bool,
+    stop_after: int | None,
+    report: Report,
+    asked: threading.Event,
+) -> dict[str, Any]:
+    # Data and model. Everything random comes from the seed and the step's number.
+    device, fingerprint = group.device, source.manifest.fingerprint
+    setup = None
+    if group.first:
+        setup = Setup.load(output) if resume else make_setup(source, config)
+    setup = group.share(setup)
     settings = setup.config.train
+    if device == "cpu":
+        # Adam's moments of words that are not seen for long become denormal numbers, a hundred times as slow.
+        torch.set_flush_denormal(True)
     torch.manual_seed(settings.seed)
     model = setup.build(device)
+    forward = torch.compile(model, dynamic=True) if settings.compile else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    examples = Examples(read_rows(shards, "train"), setup.vocab, setup.ontology, setup.config.model.copy)
-    dev = list(read_rows(shards, "dev"))
-    order = Order(examples.actions(), settings.batch_size, settings.window, settings.seed)
-    steps = len(order) * settings.epochs
+    loader = Loader(source, setup, group.rank, group.world, pin=device.startswith("cuda"))
+    steps = sum(loader.steps(epoch) for epoch in range(settings.epochs))
     place: dict[str, Any] = {"epoch": 0, "batch": 0, "step": 0, "best": None, "cpu_seconds": 0.0}
     facts = {
-        "fingerprint": manifest.fingerprint,
-        "corpus": manifest.corpus,
+        "fingerprint": fingerprint,
+        "corpus": source.manifest.corpus,
         "parameters": sum(p.numel() for p in model.parameters()),
         "versions": {"treewright": __version__, "torch": torch.__version__},
     }
     if resume:
         place = load_last(output, model, optimizer)
-        if place["fingerprint"] != manifest.fingerprint:
-            raise CheckpointError(f"{output} was trained on other shards than {shards}; give the same ones")
-        _truncate_log(output / "log.jsonl", place["step"])
-    else:
+        if place["fingerprint"] != fingerprint:
+            raise CheckpointError(f"{output} was trained on other shards than {source.where}; give the same ones")
+        if group.first:
+            _truncate_log(output / "log.jsonl", place["step"])
+    elif group.first:
         setup.save(output)
         (output / "log.jsonl").unlink(missing_ok=True)  # of a run killed before its first checkpoint
-    place["fingerprint"] = manifest.fingerprint
-    log = _Log(output / "log.jsonl", report)
-    log({"event": "start", "steps": steps, "step": place["step"], "examples": len(examples), **facts})
+    place["fingerprint"] = fingerprint
+    log = _Log(output / "log.jsonl", report, group.first)
+    log({"event": "start", "steps": steps, "step": place["step"], "examples": loader.rows, **facts})
 
     autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda") and settings.bf16)
-    spent, began = place["cpu_seconds"], time.process_time()
+    spent, began, saved = place["cpu_seconds"], time.process_time(), time.monotonic()
     stop_at = place["step"] + stop_after if stop_after is not None else None
+
+    def save() -> None:
+        nonlocal saved
+        place["cpu_seconds"], saved = spent + time.process_time() - began, time.monotonic()
+        if group.first:
+            save_last(output, model, optimizer, place)
+
     for epoch in range(place["epoch"], settings.epochs):
-        batches = order.epoch(epoch)
-        for number in range(place["batch"], len(batches)):
-            model.train()
-            rate = _rate(place["step"], steps, settings.warmup, settings.lr_floor)
-            for group in optimizer.param_groups:
-                group["lr"] = settings.lr * rate
-            batch = examples.batch(batches[number]).to(device)
-            with autocast:
-                loss = model(batch, settings.unk)
-            actions = int(batch.real_BT.sum())
+        model.train()
+        padding: list[dict[str, float]] = []
+        pending: _Pending | None = None
+        for step in loader.epoch(epoch, place["batch"]):
+            torch.manual_seed((settings.seed * 1_000_003 + place["step"]) * group.world + group.rank)
+            rate = settings.lr * _rate(place["step"], steps, settings.warmup, settings.lr_floor)
+            for part in optimizer.param_groups:
+                part["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            (loss / len(batch.word_BW)).backward()
+            total = torch.zeros((), device=device)
+            for batch in step.parts:
+                with autocast:
+                    loss = forward(batch.to(device), settings.unk)
+                (loss / step.utterances).backward()
+                total += loss.detach()
+            actions = sum(batch.actions for batch in step.parts)
+            numbers = torch.tensor([actions, asked.is_set()], dtype=torch.float32, device=device)
+            total, actions_all, wish = group.add_up(model.parameters(), torch.cat([total[None], numbers])).unbind()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-            value = loss.item() / actions
-            if not (math.isfinite(value) and math.isfinite(norm.item())):
-                raise FloatingPointError(
-                    f"the loss is {value} at step {place['step']}; train anew with a lower train.lr"
-                )
             optimizer.step()
-            place |= {"step": place["step"] + 1, "batch": number + 1}
-            log(
-                {
-                    "event": "step",
-                    "step": place["step"],
-                    "epoch": epoch,
-                    "loss": value,
-                    "utterances": len(batch.word_BW),
-                }
-            )
-            place["cpu_seconds"] = spent + time.process_time() - began
-            stopping = stop_at is not None and place["step"] >= stop_at
-            if stopping or place["step"] % settings.checkpoint_every == 0:
-                save_last(output, model, optimizer, place)
+            place |= {"step": place["step"] + 1, "batch": place["batch"] + 1}
+            padding.append(describe_padding(step.parts))
+            # On a GPU the figures of a step are read while the next one runs, so that it never waits for us.
+            line = {"event": "step", "step": place["step"], "epoch": epoch, "utterances": step.utterances}
+            before, pending = pending, _Pending(line, total / actions_all, norm)
+            if before is not None:
+                log(before.read())
+            stopping = bool(wish > 0) if group.world > 1 else asked.is_set()
+            reached = stop_at is not None and place["step"] >= stop_at
+            due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
+            if stopping or reached or due or place["step"] % settings.checkpoint_every == 0:
+                log(pending.read())
+                pending = None
+                save()
             if stopping:
+                raise Stopped(f"stopped at step {place['step']} of {steps}; go on with --resume")
+            if reached:
                 return place["best"] or {}
+        if pending is not None:
+            log(pending.read())
         place |= {"epoch": epoch + 1, "batch": 0}
         if place["epoch"] % settings.evaluate_every == 0 or place["epoch"] == settings.epochs:
-            figures = evaluate(model, setup.vocab, setup.ontology, setup.values, dev)
-            place["cpu_seconds"] = spent + time.process_time() - began
-            log({"event": "dev", "step": place["step"], "epoch": epoch, "cpu_seconds": place["cpu_seconds"], **figures})
-            if place["best"] is None or figures["exact_match"] > place["best"]["exact_match"]:
-                place["best"] = figures | {"epoch": place["epoch"]}
-                save_best(output, model, facts | {"dev": place["best"], "cpu_seconds": place["cpu_seconds"]})
-        save_last(output, model, optimizer, place)
+            if group.first:
+                figures = evaluate(model, setup.vocab, setup.ontology, setup.values, source.rows("dev"))
+                place["cpu_seconds"] = spent + time.process_time() - began
+                line = {"event": "dev", "step": place["step"], "epoch": epoch, "cpu_seconds": place["cpu_seconds"]}
+                log(line | _means(padding) | figures)
+                if place["best"] is None or figures["exact_match"] > place["best"]["exact_match"]:
+                    place["best"] = figures | {"epoch": place["epoch"]}
+                    save_best(output, model, facts | {"dev": place["best"], "cpu_seconds": place["cpu_seconds"]})
+            place["best"] = group.share(place["best"])
+        save()
     return place["best"]
 
 
-def make_setup(rows: list[dict[str, Any]], shards: str | Path, config: Config, tokeniser: str) -> Setup:
-    """Vocabularies and slot values from training rows, the ontology from beside the shards."""
-    ontology = ontologies.load(Path(shards) / ONTOLOGY)
-    vocab = build_vocab(rows, ontology, config.model, tokeniser or "words-1")
-    values = {value for row in rows for value in slot_values(gold_of(row).tree)}
-    return Setup(config, vocab, ontology, values)
+def make_setup(source: Source, config: Config) -> Setup:
+    """Vocabularies and slot values from one pass over the training rows, the ontology from beside the shards."""
+    ontology, counts = source.ontology(), Counts()
+    for table in source.tables("train"):
+        counts.add(table)
+    vocab = build_vocab(counts, ontology, config.model, source.manifest.tokeniser or "words-1")
+    return Setup(config, vocab, ontology, counts.values)
+
+
+class _Pending:
+    """The figures of a step that a GPU may still be working on."""
+
+    def __init__(self, line: dict[str, Any], loss: torch.Tensor, norm: torch.Tensor) -> None:
+        self.line, self.loss, self.norm = line, loss, norm
+
+    def read(self) -> dict[str, Any]:
+        """The line of the log.
+
+        Raises:
+            FloatingPointError: the loss or its gradient is not finite.
+        """
+        value = self.loss.item()
+        if not (math.isfinite(value) and math.isfinite(self.norm.item())):
+            step = self.line["step"] - 1
+            raise FloatingPointError(
+                f"the loss is {value} and the norm of its gradient {self.norm.item()} at step {step}; "
+                "train anew with a lower train.lr"
+            )
+        return self.line | {"loss": value}
+
+
+@contextmanager
+def _sigterm() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, so that the run can leave a checkpoint."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _means(lines: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(line[name] for line in lines) / len(lines) for name in (lines[0] if lines else {})}
 
 
 def _rate(step: int, steps: int, warmup: int, floor: float) -> float:
@@ -162,10 +247,12 @@ def _rate(step: int, steps: int, warmup: int, floor: float) -> float:
 
 
 class _Log:
-    def __init__(self, path: Path, report: Report) -> None:
-        self.path, self.report = path, report
+    def __init__(self, path: Path, report: Report, on: bool) -> None:
+        self.path, self.report, self.on = path, report, on
 
     def __call__(self, event: dict[str, Any]) -> None:
+        if not self.on:
+            return
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(event, ensure_ascii=False) + "\n")
         self.report(event)

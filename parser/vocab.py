@@ -11,9 +11,12 @@ The symbols of one decision share one number line, `S` long, followed by the utt
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from grammar.actions import GENERATED, Kind
 from grammar.ontology import Ontology
@@ -81,40 +84,85 @@ class Vocab:
         return {name: getattr(self, name) for name in names}
 
 
-def build_vocab(
-    rows: Iterable[dict[str, Any]], ontology: Ontology, config: ModelConfig, tokeniser: str = "words-1"
-) -> Vocab:
-    """Count the training rows.
+class Counts:
+    """What the training rows hold, added up a block at a time; grows with the distinct words only.
+
+    Attributes:
+        words: how often each word stands in an utterance.
+        leaves: how often each word is a leaf; `generated`: those that were not copied.
+        deepest: the most open nodes.
+        values: (label, words in lower case) of every node that holds words directly.
+    """
+
+    def __init__(self) -> None:
+        self.words: Counter[str] = Counter()
+        self.leaves: Counter[str] = Counter()
+        self.generated: set[str] = set()
+        self.deepest = 1
+        self.values: set[tuple[str, str]] = set()
+
+    def add(self, table: pa.Table) -> None:
+        """Count the rows of a table with `columns.ROW_COLUMNS`."""
+        self.words.update(_tally(table["words"].combine_chunks().flatten()))
+        actions = table["actions"].combine_chunks()
+        kind_N = actions.flatten().to_numpy(zero_copy_only=False)
+        copy_N = table["copy"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        symbol_N = table["symbols"].combine_chunks().flatten()
+        is_word = kind_N == Kind.TER
+        self.leaves.update(_tally(symbol_N.filter(pa.array(is_word))))
+        self.generated.update(_tally(symbol_N.filter(pa.array(is_word & (copy_N == GENERATED)))))
+        # Every row opens as many nodes as it closes, so depth needs no border between rows.
+        depth_N = np.cumsum((kind_N == Kind.NT).astype(np.int64) - (kind_N == Kind.RED))
+        self.deepest = max(self.deepest, int(depth_N.max(initial=0)))
+        row_N = np.repeat(np.arange(len(table)), np.diff(actions.offsets.to_numpy()))
+        self.values |= _values(kind_N, depth_N, row_N, symbol_N)
+
+
+def _tally(words: pa.Array) -> dict[str, int]:
+    counted = pc.value_counts(words)
+    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+
+
+def _values(kind_N: np.ndarray, depth_N: np.ndarray, row_N: np.ndarray, symbol_N: pa.Array) -> set[tuple[str, str]]:
+    """(label, leaves directly below it) of every node with leaves; see `metrics.slot_values`."""
+    coded = symbol_N.dictionary_encode()
+    names, name_N = coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False)
+    # In the order of row, depth and time, a node's leaves follow its opening.
+    order = np.lexsort((depth_N, row_N))
+    order = order[kind_N[order] != Kind.RED]
+    opening = np.where(kind_N[order] == Kind.NT, np.arange(len(order)), 0)
+    node = np.maximum.accumulate(opening) if len(order) else opening
+    leaf = np.flatnonzero(kind_N[order] == Kind.TER)
+    if not len(leaf):
+        return set()
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(node[leaf])) + 1, [len(leaf)]])
+    lower = pa.array([name.lower() for name in names]).take(pa.array(name_N[order[leaf]]))
+    texts = pc.binary_join(pa.ListArray.from_arrays(pa.array(starts, pa.int32()), lower), " ")
+    labels = pa.array(names).take(pa.array(name_N[order[node[leaf[starts[:-1]]]]]))
+    distinct = pa.table({"label": labels, "text": texts}).group_by(["label", "text"]).aggregate([])
+    return set(zip(distinct["label"].to_pylist(), distinct["text"].to_pylist(), strict=True))
+
+
+def build_vocab(counts: Counts, ontology: Ontology, config: ModelConfig, tokeniser: str = "words-1") -> Vocab:
+    """The inventories of a model.
 
     Args:
-        rows: rows of the train split, as dicts of shard columns.
+        counts: of the train split.
         ontology: its labels, and how deep its smallest trees are.
         config: says what may be generated.
         tokeniser: how `parse` will split text.
     """
     words: Counter[str] = Counter()
-    chars: Counter[str] = Counter()
-    leaves: Counter[str] = Counter()
-    generated: set[str] = set()
-    deepest = max(map(ontology.height, ontology.labels()), default=1)
-    for row in rows:
-        for word in row["words"]:
-            words[word.lower() if config.lowercase else word] += 1
-            chars.update(word)
-        depth = 0
-        for kind, symbol, copy in zip(row["actions"], row["symbols"], row["copy"], strict=True):
-            depth += (kind == Kind.NT) - (kind == Kind.RED)
-            deepest = max(deepest, depth)
-            if kind == Kind.TER:
-                leaves[symbol] += 1
-                if copy == GENERATED or not config.copy:
-                    generated.add(symbol)
+    for word, count in counts.words.items():
+        words[word.lower() if config.lowercase else word] += count
+    generated = set(counts.generated if config.copy else counts.leaves)
     if config.lexicon_min:
-        generated |= {word for word, count in leaves.items() if count >= config.lexicon_min}
-    known = sorted(words, key=lambda word: (-words[word], word))
+        generated |= {word for word, count in counts.leaves.items() if count >= config.lexicon_min}
+    known = sorted(words, key=lambda word: (-words[word], word))[: config.words_max or None]
+    deepest = max([counts.deepest, *map(ontology.height, ontology.labels())])
     return Vocab(
         words=["<pad>", "<unk>", *known],
-        chars=["<pad>", "<unk>", *sorted(chars)],
+        chars=["<pad>", "<unk>", *sorted({char for word in counts.words for char in word})],
         labels=ontology.labels(),
         lexicon=sorted(generated),
         singles=[False, False, *(words[word] == 1 for word in known)],

@@ -5,18 +5,21 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from grammar.actions import oracle
 from grammar.infer import infer
 from grammar.ontology import Ontology
+from grammar.shard import SCHEMA
 from grammar.tree import Leaf, Tree
 from parser.batch import Examples
 from parser.checkpoint import Setup
+from parser.columns import ROW_COLUMNS
 from parser.config import Config, from_dict
 from parser.metrics import slot_values
 from parser.model import Model
-from parser.vocab import build_vocab
+from parser.vocab import Counts, build_vocab
 
 ITEMS = ["apples", "pears", "oat milk", "salt", "rye bread", "figs"]
 MEDIA = ["jazz", "music", "blue train", "folk"]
@@ -82,14 +85,21 @@ def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
     return out
 
 
+def table_of(data: list[dict[str, Any]]) -> pa.Table:
+    """Rows as a table of a shard."""
+    return pa.Table.from_pylist(data, schema=pa.schema([SCHEMA.field(name) for name in ROW_COLUMNS]))
+
+
 def setup_of(data: list[dict[str, Any]], config: Config) -> Setup:
     """Everything of a model but its weights, from rows."""
     from parser.evaluate import gold_of
 
     trees = [gold_of(row).tree for row in data]
     ontology: Ontology = infer(trees)
-    vocab = build_vocab(data, ontology, config.model, "given")
-    return Setup(config, vocab, ontology, {value for tree in trees for value in slot_values(tree)})
+    counts = Counts()
+    counts.add(table_of(data))
+    assert counts.values == {value for tree in trees for value in slot_values(tree)}
+    return Setup(config, build_vocab(counts, ontology, config.model, "given"), ontology, counts.values)
 
 
 TINY: dict[str, Any] = {
@@ -114,4 +124,4 @@ def world(count: int = 40, **changes: Any) -> tuple[Setup, Model, Examples, list
     setup = setup_of(data, tiny(**changes))
     torch.manual_seed(3)
     model = setup.build().eval()
-    return setup, model, Examples(data, setup.vocab, setup.ontology, setup.config.model.copy), data
+    return setup, model, Examples(table_of(data), setup.vocab, setup.ontology, setup.config.model.copy), data

@@ -6,7 +6,7 @@ import random
 
 import pytest
 import torch
-from parsing import rows, setup_of, tiny, world
+from parsing import rows, setup_of, table_of, tiny, world
 
 from grammar.actions import NT, RED, TER, Action, Kind, State
 from grammar.ontology import Ontology, loads
@@ -206,7 +206,7 @@ def test_gold_that_the_ontology_forbids_is_refused_by_name():
     bad = data[0] | {"actions": [0, 2], "symbols": ["ItemName", ""], "copy": [-1, -1], "tree": "(ItemName())"}
 
     with pytest.raises(ShardError, match="invented/rows:0"):
-        Examples([bad], setup.vocab, setup.ontology)
+        Examples(table_of([bad]), setup.vocab, setup.ontology)
 
 
 def test_gold_of_a_row_is_its_tree():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from parsing import rows, setup_of, tiny
@@ -18,9 +19,9 @@ from typer.testing import CliRunner
 import parser
 from grammar import shard
 from parser.__main__ import app
-from parser.batch import Order
 from parser.checkpoint import CheckpointError, load_model
 from parser.config import ConfigError, from_dict, load, names
+from parser.order import batch_count, batches_of
 from parser.train import train
 
 SETTINGS = tiny().to_dict()
@@ -196,11 +197,11 @@ def test_bad_settings_are_named(changes, message):
         load("base", changes)
 
 
-def test_order_takes_every_example_once_and_repeats_itself():
-    order = Order(pa.array([5, 3, 9, 1, 4, 4, 8, 2, 7, 6, 3]).to_numpy(), batch_size=2, window=2, seed=7)
-    epochs = [[batch.tolist() for batch in order.epoch(e)] for e in range(3)]
+def test_batches_take_every_example_once_and_repeat_themselves():
+    actions, words = np.array([5, 3, 9, 1, 4, 4, 8, 2, 7, 6, 3]), np.arange(11)
+    epochs = [[b.tolist() for b in batches_of(actions, words, 2, 2, (7, e))] for e in range(3)]
 
     assert all(sorted(i for batch in batches for i in batch) == list(range(11)) for batches in epochs)
-    assert all(len(batches) == len(order) for batches in epochs)
+    assert all(len(batches) == batch_count(11, 2, 2) for batches in epochs)
     assert epochs[0] != epochs[1]
-    assert epochs[2] == [batch.tolist() for batch in order.epoch(2)]
+    assert epochs[2] == [b.tolist() for b in batches_of(actions, words, 2, 2, (7, 2))]

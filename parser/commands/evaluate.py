@@ -14,7 +14,7 @@ from parser.commands.door import Device, Threads
 
 def evaluate(
     model: Annotated[Path, typer.Option(help="A model directory.")],
-    shards: Annotated[Path, typer.Option(help="A data set.")],
+    shards: Annotated[str, typer.Option(help="A data set: a directory or a URI.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     without: Annotated[str, typer.Option(help="Leave out rows with a label like this, as in 'IN:UNSUPPORTED*'.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -29,12 +29,11 @@ def evaluate(
     Example: python -m parser evaluate --model runs/snips --shards shards/snips --split test --json
     """
     with door.failures():
-        from grammar.shard import read_manifest
-        from parser.batch import read_rows
         from parser.checkpoint import load_model
         from parser.evaluate import evaluate as run
+        from parser.source import Source
 
-        manifest = read_manifest(shards)
+        source = Source(shards)
         setup, network, _ = load_model(model, door.device(device, threads))
         wrong: list[Any] = []
         figures = run(
@@ -42,8 +41,8 @@ def evaluate(
             setup.vocab,
             setup.ontology,
             setup.values,
-            read_rows(shards, split),
-            rejected=manifest.rejected_splits.get(split, 0),
+            source.rows(split),
+            rejected=source.manifest.rejected_splits.get(split, 0),
             without=without,
             errors=wrong,
         )

@@ -1,0 +1,33 @@
+"""Dropout whose mask costs little on a CPU.
+
+`torch.nn.Dropout` draws a float for every unit, which was an eighth of a training step; 16 random bits
+decide as well, and a 64-bit number holds four of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Dropout(nn.Module):
+    """Zeroes a share of the units in training and scales up the others.
+
+    Args:
+        share: how many are zeroed, to 1 / 65536.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` with some units zeroed."""
+        if not self.training or not self.share:
+            return x
+        if x.device.type != "cpu":
+            return functional.dropout(x, self.share)
+        bits = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        keep = bits[: x.numel()].view(x.shape) >= round(self.share * 65536) - 32768
+        return x * keep.to(x.dtype).mul_(1 / (1 - self.share))

@@ -1,0 +1,166 @@
+"""Shards -> the batches of a run, streamed, prefetched, in an order that can be taken up anywhere.
+
+Every epoch shuffles the row groups of the shards, reads so many of them as make a pool, shuffles the
+pool, sorts it within windows and cuts it into batches. All this depends on the seed, the epoch and the
+shards alone, so (epoch, batch number) is a place from which a run goes on, with any number of processes.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from parser.batch import Batch, Examples
+from parser.checkpoint import Setup
+from parser.order import batch_count, batches_of
+from parser.source import Block, Source
+
+
+@dataclass(slots=True)
+class Step:
+    """What one process does in one optimizer step.
+
+    Attributes:
+        utterances: of the whole step, over all processes.
+        parts: the batches of this process, one after the other; fewer where the step is small.
+    """
+
+    utterances: int
+    parts: list[Batch]
+
+
+class Loader:
+    """The train split as steps.
+
+    Args:
+        source: the data set.
+        setup: the model without its weights; its config says how batches are made.
+        rank, world: this process, and how many there are; each takes its share of every step.
+        pin: put batches into page-locked memory.
+    """
+
+    def __init__(self, source: Source, setup: Setup, rank: int = 0, world: int = 1, pin: bool = False) -> None:
+        self.source, self.setup, self.rank, self.world, self.pin = source, setup, rank, world, pin
+        self.settings = setup.config.train
+        self.all_blocks = source.blocks("train")
+        self.rows = sum(block.rows for block in self.all_blocks)
+        self._kept: Examples | None = None  # the only pool, where all rows fit into one
+
+    def pools(self, epoch: int) -> list[list[Block]]:
+        """The row groups of an epoch's pools."""
+        random = np.random.default_rng([self.settings.seed, epoch])
+        pools: list[list[Block]] = [[]]
+        held = 0
+        for i in random.permutation(len(self.all_blocks)):
+            block = self.all_blocks[i]
+            if held and held + block.rows > self.settings.pool:
+                pools.append([])
+                held = 0
+            pools[-1].append(block)
+            held += block.rows
+        return pools
+
+    def steps(self, epoch: int) -> int:
+        """Steps in an epoch."""
+        return sum(self._count(pool) for pool in self.pools(epoch))
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Step]:
+        """The steps of an epoch from step `first` on, made in a background thread.
+
+        Raises:
+            ShardError: a shard that cannot be read, or a row that the ontology does not allow.
+        """
+        ready: queue.Queue[Step | BaseException | None] = queue.Queue(self.settings.prefetch)
+        stopped = threading.Event()
+
+        def put(item: Step | BaseException | None) -> bool:
+            while not stopped.is_set():
+                try:
+                    ready.put(item, timeout=0.1)
+                    return True
+                except queue.Full:
+                    continue
+            return False
+
+        def work() -> None:
+            try:
+                for step in self._make(number, first):
+                    if not put(step):
+                        return
+                put(None)
+            except BaseException as error:  # it is raised again where the steps are used
+                put(error)
+
+        thread = threading.Thread(target=work, name="loader", daemon=True)
+        thread.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stopped.set()
+            thread.join()
+
+    def _count(self, pool: list[Block]) -> int:
+        return batch_count(sum(block.rows for block in pool), self.settings.batch_size, self.settings.window)
+
+    def _make(self, epoch: int, first: int) -> Iterator[Step]:
+        settings = self.settings
+        begun = 0
+        for number, pool in enumerate(self.pools(epoch)):
+            count = self._count(pool)
+            if first < begun + count:
+                examples = self._examples(pool)
+                order = batches_of(
+                    examples.actions(),
+                    examples.words(),
+                    settings.batch_size,
+                    settings.window,
+                    (settings.seed, epoch, number),
+                )
+                for index in order[max(0, first - begun) :]:
+                    yield self._step(examples, index)
+            begun += count
+
+    def _examples(self, pool: list[Block]) -> Examples:
+        if self._kept is None or sum(block.rows for block in pool) < self.rows:
+            model = self.setup.config.model
+            # The pool's rows do not depend on the order of its blocks, so a kept pool is any epoch's.
+            blocks = sorted(pool, key=lambda block: (block.file, block.group))
+            table = pa.concat_tables(self.source.read(block) for block in blocks)
+            made = Examples(table, self.setup.vocab, self.setup.ontology, model.copy, model.stack)
+            if sum(block.rows for block in pool) < self.rows:
+                return made
+            self._kept = made
+        return self._kept
+
+    def _step(self, examples: Examples, index: np.ndarray) -> Step:
+        parts = []
+        shares = self.settings.accumulate * self.world
+        for part in range(self.rank, shares, self.world):
+            # Neighbours are of similar length, so every share gets as much to do.
+            mine = index[part::shares]
+            if len(mine):
+                batch = examples.batch(mine)
+                parts.append(batch.pin() if self.pin else batch)
+        return Step(len(index), parts)
+
+
+def on(batch: Batch, device: str) -> Batch:
+    """A batch on a device, typed."""
+    moved: Batch = batch.to(device)
+    return moved
+
+
+def describe_padding(batches: list[Batch]) -> dict[str, float]:
+    """Share of the padded cells that is real: of actions and of words."""
+    actions = sum(b.actions for b in batches) / max(1, sum(b.real_BT.numel() for b in batches))
+    words = float(sum(torch.sum(b.length_B) for b in batches)) / max(1, sum(b.word_BW.numel() for b in batches))
+    return {"real_actions": actions, "real_words": words}

@@ -1,0 +1,37 @@
+"""The batches of every epoch: shuffled, sorted by length within windows, and the same every time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def batches_of(actions: np.ndarray, words: np.ndarray, size: int, window: int, seed: Sequence[int]) -> list[np.ndarray]:
+    """The batches of one pool of examples, as arrays of example numbers.
+
+    Within windows of `window` batches examples are sorted by their number of actions in pairs (4 and 5
+    count as equal), then by their number of words: padding is lost on both.
+
+    Args:
+        actions, words: how many each example has.
+        size: examples in a batch.
+        window: batches that are sorted together.
+        seed: what the shuffling depends on, and nothing else.
+    """
+    random = np.random.default_rng(list(seed))
+    shuffled = random.permutation(len(actions))
+    span = size * window
+    batches = []
+    for start in range(0, len(shuffled), span):
+        part = shuffled[start : start + span]
+        part = part[np.lexsort((words[part], actions[part] // 2))]
+        batches += [part[i : i + size] for i in range(0, len(part), size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def batch_count(rows: int, size: int, window: int) -> int:
+    """How many batches `batches_of` makes of so many examples."""
+    whole, rest = divmod(rows, size * window)
+    return whole * window + math.ceil(rest / size)
