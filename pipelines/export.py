@@ -1,4 +1,4 @@
-"""A data set as a corpus in another format, and proof of what that kept.
+r"""A data set as a corpus in another format, and proof of what that kept.
 
     shards --read_split--> Example --writer.record--> record --writer.save--> <output>/train.<suffix>, dev, test
                                \--> refused.jsonl (id, feature, reason)
@@ -15,7 +15,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Report:
 
     def dumps(self) -> str:
         """As JSON."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        return json.dumps(vars(self), indent=2, ensure_ascii=False)
 
 
 def rows_of(directory: str | Path, split: str) -> Iterator[Example]:

@@ -15,7 +15,7 @@ REASONS = {
     # Reading a file.
     "R101": "the bytes are not UTF-8",
     "R102": "the record has no words",
-    "R103": "the text is not the JSON that this format expects",
+    "R103": "the text is not the JSON or YAML that this format expects",
     "R104": "a field is missing or has the wrong type",
     "R105": "the parallel files have different numbers of lines",
     "R106": "words and tags differ in number",

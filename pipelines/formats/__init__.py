@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipelines.formats import bio, brackets, doccano, files, massive, seq, snips, top
+from pipelines.formats import bio, brackets, doccano, files, massive, mtop, pizza, rasa, seq, snips, top
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.lines import Range, Source
 from pipelines.record import Rejection, Utterance
@@ -29,6 +29,9 @@ FORMATS: dict[str, Format] = {
         massive.FORMAT,
         top.FORMAT,
         top.FORMAT_V2,
+        mtop.FORMAT,
+        pizza.FORMAT,
+        rasa.FORMAT,
         doccano.FORMAT,
     )
 }

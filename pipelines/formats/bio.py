@@ -32,7 +32,7 @@ from pipelines.formats.tags import SCHEMES, TagError, decode_tags
 from pipelines.record import Example, Rejection, Utterance
 
 _TAG = re.compile(r"O|[BIELSU]-\S+")
-_BREAK = re.compile(r"[\t\r\n]")
+_BREAK = re.compile(r"[\t\r\n\ufeff]")
 _COMMENT = re.compile(r"#\s*([\w-]+)\s*[:=]\s*(.*)")
 
 
@@ -111,6 +111,9 @@ def record(row: Example, variant: str) -> str:
         if word != word.strip() or _BREAK.search(word):
             raise Unwritable("blanks in words", repr(word))
     lines = [f"{word}\t{tag}" for word, tag in zip(row.words, tags, strict=True)]
+    for line, tag in zip(lines, tags, strict=True):
+        if line.startswith("-DOCSTART-") or (tag != "O" and _COMMENT.fullmatch(line)):
+            raise Unwritable("marks in text", repr(line))
     return "\n".join([*lines, intents, ""])
 
 
@@ -138,5 +141,9 @@ FORMAT = Format(
     recognise=recognise,
     several=True,
     writer=Writer(record, save_lines(".bio"), SCHEMES),
-    loses=LOSES | {"blanks in words": "refused where one begins or ends with a blank, or holds a line end or a tab"},
+    loses=LOSES
+    | {
+        "blanks in words": "refused where one begins or ends with a blank, or holds a line end or a tab",
+        "marks in text": "refused where a line would be read as a comment or as `-DOCSTART-`",
+    },
 )

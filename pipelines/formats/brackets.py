@@ -112,7 +112,7 @@ def _pair(
 ) -> Utterance | Rejection:
     row = row or {}
     split = SPLITS.get(row.get("split", ""), source.split)
-    text = utterance.strip()
+    text = utterance if row.get("words") else utterance.strip()
     found = row.get("words") or tokenisers.words(text, "words-1")
     if not found:
         return source.reject(number, "R102", raw, split=split)

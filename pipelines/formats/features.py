@@ -185,11 +185,16 @@ def places_of(row: Example) -> tuple[str, list[tuple[int, int]]] | None:
     return None if text[at:].strip() else (text, places)
 
 
+def has_blank(word: str) -> bool:
+    """Whether a word holds white space, or the zero-width blank that is a byte order mark at the start of a file."""
+    return "\ufeff" in word or any(char.isspace() for char in word)
+
+
 def features(row: Example) -> set[str]:
     """The features of a row, marks of a format apart: those only its writer knows."""
     found = {name for name in ("domain", "locale") if getattr(row, name)}
     joined = " ".join(row.words)
-    if any(any(char.isspace() for char in word) for word in row.words):
+    if any(map(has_blank, row.words)):
         found.add("blanks in words")
     placed = places_of(row)
     if placed is None:

@@ -33,7 +33,7 @@ from pipelines.formats.save import create
 from pipelines.formats.tags import SCHEMES, TagError, decode_tags
 from pipelines.record import Example, Rejection, Utterance
 
-_BLANK = re.compile(r"[ \t\r\n]")
+_BLANK = re.compile(r"[ \t\r\n\ufeff]")
 COMPANIONS = ("seq.out", "label")
 
 

@@ -80,7 +80,7 @@ def _utterances(body: Any) -> list[tuple[str, Any]] | None:
             name: intent.get("utterances") if isinstance(intent, dict) else None
             for name, intent in body["intents"].items()
         }
-    if not body or not all(isinstance(items, list) for items in body.values()):
+    if not all(isinstance(items, list) for items in body.values()):
         return None
     return [(intent, item) for intent, items in body.items() for item in items]
 

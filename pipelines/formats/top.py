@@ -20,11 +20,11 @@ Source: Gupta et al., EMNLP 2018, arXiv 1810.07942; Chen et al., EMNLP 2020, arX
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from grammar.tree import Leaf, Tree
-from pipelines.formats.features import Unwritable, clauses_of, plain, text_and_places, tree_of
+from pipelines.formats.features import Unwritable, clauses_of, has_blank, plain, text_and_places, tree_of
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, numbered, open_file, plan_lines, shown
@@ -153,13 +153,13 @@ def bracketed(row: Example, carriers: bool = True) -> str:
     """
     tree, positions = tree_of(row)
     tree = plain(tree)
-    if any(any(char.isspace() for char in word) for word in row.words):
+    if any(map(has_blank, row.words)):
         raise Unwritable("blanks in words")
     if any(copy < 0 for copy in positions):
         raise Unwritable("generated words")
     if positions != sorted(set(positions)):
         raise Unwritable("scattered slots")
-    text = _written(tree, positions, row.words, carriers)
+    text = carried(combined(tree), positions, row.words, "[", "]", _escape, carriers)
     try:
         words, again, places = convert(text)
     except ValueError as error:
@@ -169,7 +169,16 @@ def bracketed(row: Example, carriers: bool = True) -> str:
     return text
 
 
-def _written(tree: Tree, positions: list[int], words: list[str], carriers: bool) -> str:
+def carried(
+    tree: Tree,
+    positions: Sequence[int],
+    words: Sequence[str],
+    opens: str,
+    closes: str,
+    escape: Callable[[str], str],
+    carriers: bool = True,
+) -> str:
+    """A tree in other brackets, with a blank between all, and each word that it leaves out in the node around it."""
     pieces: list[str] = []
     stack: list[Tree | Leaf | str] = [tree]
     copies = iter(positions)
@@ -179,7 +188,7 @@ def _written(tree: Tree, positions: list[int], words: list[str], carriers: bool)
     def words_until(end: int) -> None:
         nonlocal at
         if carriers:
-            pieces.extend(_escape(word) for word in words[at:end])
+            pieces.extend(map(escape, words[at:end]))
             at = max(at, end)
 
     while stack:
@@ -188,23 +197,33 @@ def _written(tree: Tree, positions: list[int], words: list[str], carriers: bool)
             pieces.append(item)
         elif isinstance(item, Leaf):
             words_until(next(copies))
-            pieces.append(_escape(item.word))
+            pieces.append(escape(item.word))
             at += 1
         else:
             start, end = ahead[id(item)]
             if item is not tree and start < end:
                 words_until(start)
-            both = item.label == "and" and bool(item.children)
-            pieces.append("[IN:COMBINE" if both else f"[{item.label}")
-            stack.append("]")
-            for child in reversed(item.children):
-                stack += ["]", child, "[SL:COMBINE"] if both else [child]
+            pieces.append(f"{opens}{item.label}")
+            stack.append(closes)
+            stack.extend(reversed(item.children))
     closing = pieces.pop()
     words_until(len(words))
     return " ".join([*pieces, closing])
 
 
-def _ends(tree: Tree, positions: list[int]) -> dict[int, tuple[int, int]]:
+def combined(tree: Tree) -> Tree:
+    """`and` as TOP writes it: `IN:COMBINE` over one `SL:COMBINE` for each part."""
+    done: dict[int, Tree] = {}
+    for node in reversed(list(tree.walk())):
+        children = [child if isinstance(child, Leaf) else done.pop(id(child)) for child in node.children]
+        if node.label == "and" and children:
+            done[id(node)] = Tree("IN:COMBINE", [Tree("SL:COMBINE", [child]) for child in children])
+        else:
+            done[id(node)] = Tree(node.label, children)
+    return done[id(tree)]
+
+
+def _ends(tree: Tree, positions: Sequence[int]) -> dict[int, tuple[int, int]]:
     """For each node the words `[start, end)` from its first leaf to its last."""
     nodes = zip(tree.walk(), tree.constituents(), strict=True)
     return {
