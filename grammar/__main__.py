@@ -1,4 +1,4 @@
-"""The door for annotators: `python -m grammar check | format | show | infer | explain`."""
+"""The door for annotators: `python -m grammar check | format | show | infer | ontology | explain`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from grammar.commands.check import check
 from grammar.commands.explain import explain
 from grammar.commands.format import format_
 from grammar.commands.infer import infer
+from grammar.commands.ontology import app as ontology
 from grammar.commands.show import show
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app.command()(check)
 app.command("format")(format_)
 app.command()(show)
 app.command()(infer)
+app.add_typer(ontology, name="ontology")
 app.command()(explain)
 
 if __name__ == "__main__":

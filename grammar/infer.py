@@ -100,6 +100,26 @@ class Counts:
         return "intent" if label.startswith("IN:") or label in self.roots or label in clauses else "slot"
 
 
+def doubts(draft: Ontology, rare: float = 0.01) -> dict[str, list[str]]:
+    """What a person should look at in a draft: label -> remarks.
+
+    Args:
+        draft: an ontology with counts, such as `Counts.ontology` gives.
+        rare: a link is doubtful below this share of the label's occurrences.
+    """
+    found: dict[str, list[str]] = {}
+    for label, node in draft.nodes.items():
+        links = sorted(node.counts.items(), key=lambda link: (link[1], link[0]))
+        remarks = [f"rare: {child} ({n:,} of {node.count:,})" for child, n in links if n < rare * node.count]
+        always = [child for child, n in links if n == node.count > 2 and child not in node.repeated]
+        remarks += [f"always there, so perhaps required: {', '.join(sorted(always))}"] * bool(always)
+        if node.count <= 2:
+            remarks.append("seen only once" if node.count == 1 else "seen only twice")
+        if remarks:
+            found[label] = remarks
+    return found
+
+
 def infer(trees: Iterable[Tree], functions: Collection[str] = FUNCTIONS) -> Ontology:
     """Draft an ontology from trees; see `Counts.ontology`."""
     counts = Counts()

@@ -150,13 +150,18 @@ class Ontology:
         text = json.dumps([facts, sorted(self.roots), sorted(self.lexicon)], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def dumps(self) -> str:
-        """The ontology as TOML; `loads` reads it back."""
+    def dumps(self, notes: Mapping[str, Sequence[str]] | None = None) -> str:
+        """The ontology as TOML; `loads` reads it back.
+
+        Args:
+            notes: comments to stand in the tables of labels.
+        """
         lines = ["version = 1", f"roots = {_list(self.roots)}", ""]
         for kind in KINDS:
             for label in self.labels(kind):
                 node = self.nodes[label]
                 lines.append(f"[{kind}s.{_quote(label)}]")
+                lines += [f"# {note}" for note in (notes or {}).get(label, ())]
                 for key in ("takes", "required", "repeated"):
                     if value := getattr(node, key):
                         lines.append(f"{key} = {_list(value)}")

@@ -88,6 +88,9 @@ def check_options(door: str, words: list[str]) -> None:
         return
     assert words[0] in group.commands, f"{door} has no command {words[0]}"
     command = group.commands[words[0]]
+    if hasattr(command, "commands") and words[1:]:
+        assert words[1] in command.commands, f"{door} {words[0]} has no command {words[1]}"
+        command = command.commands[words[1]]
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
     passes_on = command.context_settings.get("ignore_unknown_options", False)
     for word in words[1:]:
@@ -99,7 +102,10 @@ def check_options(door: str, words: list[str]) -> None:
 def test_every_command_has_help_and_a_place_in_its_readme(door):
     text = (ROOT / door / "README.md").read_text("utf-8") + (ROOT / "README.md").read_text("utf-8")
     group = typer.main.get_command(importlib.import_module(f"{door}.__main__").app)
+    commands = dict(group.commands)
     for name, command in group.commands.items():
+        commands |= {f"{name} {inner}": found for inner, found in getattr(command, "commands", {}).items()}
+    for name, command in commands.items():
         assert command.help, name
         assert f"{door} {name}" in text, f"no README shows `python -m {door} {name}`"
         for option in command.params:

@@ -9,7 +9,7 @@ import typer
 
 from grammar.commands import door
 from grammar.commands.door import Files, Form
-from grammar.infer import FUNCTIONS, Counts
+from grammar.infer import FUNCTIONS, Counts, doubts
 
 
 def infer(
@@ -18,12 +18,18 @@ def infer(
     function: Annotated[
         list[str] | None, typer.Option(help=f"A label that joins others, besides {', '.join(sorted(FUNCTIONS))}.")
     ] = None,
+    rare: Annotated[
+        float, typer.Option(min=0, max=1, help="Links below this share of a label's uses are marked as doubtful.")
+    ] = 0.01,
     form: Form = None,
 ) -> None:
-    """Draft an ontology from trees, with counts; rare links are doubtful, and a person reviews it.
+    """Draft an ontology from trees, with counts; a person reviews it.
+
+    Comments in the draft say what to look at: rare links, labels seen once, children that are always there.
 
     \b
     python -m grammar infer batch.trees --output ontology.toml
+    python -m grammar infer batch.trees --rare 0.001 --function both
     """
     counts = Counts()
     status = trees = 0
@@ -37,10 +43,14 @@ def infer(
                 counts.add(tree)
     if not trees:
         door.fail("no tree could be read, so there is nothing to infer from")
-    text = counts.ontology(FUNCTIONS | set(function or ())).dumps()
+    draft = counts.ontology(FUNCTIONS | set(function or ()))
+    remarks = doubts(draft, rare)
+    text = draft.dumps(remarks)
     if output:
         door.write(str(output), text)
     else:
         typer.echo(text, nl=False)
     door.note(f"inferred from {door.count(trees, 'tree')}" + (", leaving out those with findings" if status else ""))
+    if remarks:
+        door.note(f"{door.count(sum(map(len, remarks.values())), 'remark')} to look at, as comments in the draft")
     raise typer.Exit(status)
