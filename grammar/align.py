@@ -18,11 +18,14 @@ from grammar.rules import finding
 from grammar.tree import Leaf, Span, escape
 
 
-def check_alignment(leaves: Sequence[Leaf], words: Sequence[str], lexicon: Collection[str] = ()) -> list[Finding]:
+def check_alignment(
+    leaves: Sequence[Leaf], words: Sequence[str], lexicon: Collection[str] = (), ambiguous: bool = False
+) -> list[Finding]:
     """Hold leaves, left to right, against the words of the utterance.
 
     A leaf of the lexicon may be generated and is passed over. Words are compared after NFC and without
-    case, so that a leaf that differs only in these is one finding, not three.
+    case, so that a leaf that differs only in these is one finding, not three. With `ambiguous`, leaves
+    that could have been copied from several places are named too (E306).
     """
     findings: list[Finding] = []
     keys = [_key(word) for word in words]
@@ -40,13 +43,15 @@ def check_alignment(leaves: Sequence[Leaf], words: Sequence[str], lexicon: Colle
         found.append(leaf)
         if leaf.word not in same:
             findings.append(_differs(leaf, same))
-    return findings + _order(found, keys, forms)
+    return findings + _order(found, keys, forms, ambiguous)
 
 
-def _order(leaves: Sequence[Leaf], keys: Sequence[str], forms: dict[str, list[str]]) -> list[Finding]:
-    """E302 and E303 for the leaves that the longest alignment leaves over."""
+def _order(leaves: Sequence[Leaf], keys: Sequence[str], forms: dict[str, list[str]], ambiguous: bool) -> list[Finding]:
+    """E302 and E303 for the leaves that the longest alignment leaves over; E306 if it leaves none."""
     wanted = [_key(leaf.word) for leaf in leaves]
     aligned = _align(wanted, keys)
+    if ambiguous and all(aligned):
+        return _ambiguous(leaves, wanted, keys)
     surplus = {key: count - len(forms[key]) for key, count in Counter(wanted).items()}
     findings: list[Finding] = []
     for leaf, key, in_order in zip(leaves, wanted, aligned, strict=True):
@@ -60,6 +65,28 @@ def _order(leaves: Sequence[Leaf], keys: Sequence[str], forms: dict[str, list[st
         else:
             findings.append(finding("E303", _span(leaf), word=leaf.word))
     return findings
+
+
+def _ambiguous(leaves: Sequence[Leaf], wanted: Sequence[str], keys: Sequence[str]) -> list[Finding]:
+    """E306 for leaves that can stand in several places although all of them are in order.
+
+    What comes first takes its first place, what comes last its last; a leaf may stand wherever its word
+    occurs between the two.
+    """
+    first = _places(wanted, keys)
+    last = [len(keys) - 1 - place for place in reversed(_places(wanted[::-1], keys[::-1]))]
+    findings: list[Finding] = []
+    for leaf, key, low, high in zip(leaves, wanted, first, last, strict=True):
+        if low < high:
+            places = " or ".join(str(i + 1) for i in range(low, high + 1) if keys[i] == key)
+            findings.append(finding("E306", _span(leaf), word=leaf.word, places=places))
+    return findings
+
+
+def _places(wanted: Sequence[str], keys: Sequence[str]) -> list[int]:
+    """For each of `wanted`, all of which are in order in `keys`, the first place it can have."""
+    rest = iter(range(len(keys)))
+    return [next(place for place in rest if keys[place] == key) for key in wanted]
 
 
 def _align(wanted: Sequence[str], keys: Sequence[str]) -> list[bool]:
@@ -105,12 +132,15 @@ def _absent(leaf: Leaf, words: Sequence[str]) -> Finding:
 
 def _differs(leaf: Leaf, same: Sequence[str]) -> Finding:
     nfc = unicodedata.normalize("NFC", leaf.word)
+    fix: Fix | None
     for form in same:
         if unicodedata.normalize("NFC", form) == nfc:
             # The two look the same on a screen, so the help names the characters.
             shown = " ".join(f"U+{ord(char):04X}" for char in form if not char.isascii()) or f"`{form}`"
-            return finding("E305", _span(leaf), Fix(_span(leaf), escape(form), safe=True), word=leaf.word, form=shown)
-    fix = Fix(_span(leaf), escape(same[0]), safe=True)
+            # Where the utterance is not composed either, it is the utterance that has to be mended.
+            fix = Fix(_span(leaf), escape(form), safe=True) if form == nfc else None
+            return finding("E305", _span(leaf), fix, word=leaf.word, form=shown)
+    fix = Fix(_span(leaf), escape(same[0]), safe=False)
     return finding("E304", _span(leaf), fix, word=leaf.word, form=same[0])
 
 

@@ -54,6 +54,8 @@ class Finding:
         help: how to mend it.
         fix: the mend as an edit, where it is mechanical.
         related: a second place.
+        severity: `error`, `warning` or `note`, as the rule has it.
+        field: what `span` counts in: the `tree`, or the `utterance` it belongs to.
     """
 
     code: str
@@ -62,6 +64,8 @@ class Finding:
     help: str
     fix: Fix | None = None
     related: Related | None = None
+    severity: str = "error"
+    field: str = "tree"
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,12 +156,14 @@ class _Scanner:
             return
         inner = Span(top.atoms[0].start, top.atoms[-1].end)
         text = self.text[inner.start : inner.end]
+        fix = None
         if len(top.atoms) == 1:
             help_ = f"a node without children is written `({text}())`"
+            fix = None if _NOT_LABEL.search(text) else Fix(Span(inner.end, inner.end), "()", safe=False)
         else:
             label, words = top.atoms[0], text[top.atoms[1].start - inner.start :]
             help_ = f"a node's words have their own brackets, as in `({self.text[label.start : label.end]}({words}))`"
-        self.findings.append(finding("E105", inner, word=text, help=help_))
+        self.findings.append(finding("E105", inner, fix, word=text, help=help_))
 
     def unclosed(self) -> None:
         """One finding for all open brackets; then they are closed, to see what is in them."""

@@ -48,7 +48,7 @@ def test_clean(tmp_path: Path) -> None:
     ("name", "text", "wanted"),
     [
         ("a.trees", f"#\n{GOOD}\n(a(b)\n", ["3:1 E101"]),
-        ("a.trees", "(a(x\u2028y))\n(a(b)\u2028)\n", ["2:6 E108"]),
+        ("a.trees", "(a(x\u2028y))\n(a(b)\u2028)\n", ["1:5 E509", "2:6 E108", "2:6 E509"]),
         ("a.tree", "(a\n  (b)\n  (c)", ["1:1 E101"]),
         ("a.tree", "(a\n  (b)\n  c)\n", ["3:3 E108"]),
         ("a.tsv", "utterance\ttree\nb c\t(a\t(b)c)\n", ["2:11 E108"]),
