@@ -103,6 +103,8 @@ def export(
     try:
         build.mkdir(parents=True)
         sources = {split: _write(directory, split, fmt, build, variant, report) for split in manifest.splits}
+        if fmt.writer.finish:
+            fmt.writer.finish(build)
         resolver = _slots(fmt, sources)
         for split, path in sources.items():
             _compare(directory, split, fmt, path, variant, resolver, manifest.options, report)

@@ -28,6 +28,8 @@ REASONS = {
     "R113": "a slot has no words",
     "R114": "the TOP tree is malformed",
     "R115": "an offset lies outside the text, or does not fit the surface text",
+    "R116": "the annotators disagree",
+    "R117": "too few of the row's judges accept it",
     # Making a tree.
     "R201": "the tree cannot be read",
     "R202": "a label cannot be written in the tree language",

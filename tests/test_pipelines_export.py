@@ -80,6 +80,8 @@ def there_and_back(name, variant, rows, folder):
         except Unwritable as error:
             found.append((given_, error))
     path = fmt.writer.save((record for _, record in written), folder, "train", variant)
+    if fmt.writer.finish:
+        fmt.writer.finish(folder)
     back = [to_example(read) if isinstance(read, Utterance) else read for read in _read(fmt, path)]
     assert len(back) == len(written), back
     return found + [(given_, made) for (given_, _), made in zip(written, back, strict=True)]

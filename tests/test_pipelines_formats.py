@@ -57,7 +57,7 @@ def test_ids_are_unique_and_every_text_can_be_stored(name):
 def test_every_range_size_gives_the_same_records(name):
     for source in expand([str(DATA / name / "corpus")], name):
         whole = rows([source])
-        for size in range(1, Path(source.path).stat().st_size + 2):
+        for size in range(1, min(Path(source.path).stat().st_size, 600) + 2):
             assert whole == rows([source], size), (source.file, size)
 
 

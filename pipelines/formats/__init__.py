@@ -12,7 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipelines.formats import bio, brackets, doccano, files, massive, mtop, pizza, rasa, seq, snips, top
+from pipelines.formats import (
+    bio,
+    brackets,
+    doccano,
+    files,
+    huggingface,
+    hwu,
+    labelstudio,
+    massive,
+    mtop,
+    pizza,
+    rasa,
+    seq,
+    snips,
+    top,
+)
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.lines import Range, Source
 from pipelines.record import Rejection, Utterance
@@ -32,7 +47,10 @@ FORMATS: dict[str, Format] = {
         mtop.FORMAT,
         pizza.FORMAT,
         rasa.FORMAT,
+        huggingface.FORMAT,
+        labelstudio.FORMAT,
         doccano.FORMAT,
+        hwu.FORMAT,
     )
 }
 

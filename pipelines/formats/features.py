@@ -145,16 +145,16 @@ def flat(row: Example) -> Flat:
     return Flat(intents, slots)
 
 
-def single(row: Example) -> tuple[str, list[SlotSpan]]:
-    """The intent and the slots of a row, none inside another.
+def single(row: Example, nested: bool = False) -> tuple[str, list[SlotSpan]]:
+    """The intent and the slots of a row.
 
     Raises:
-        Unwritable: several intents, or what `flat` refuses, or a slot inside a slot.
+        Unwritable: several intents, or what `flat` refuses, or a slot inside a slot unless they may be `nested`.
     """
     found = flat(row)
     if len(found.intents) > 1:
         raise Unwritable("clauses", ", ".join(found.intents))
-    return found.intents[0], unnested(found.slots[0])
+    return found.intents[0], found.slots[0] if nested else unnested(found.slots[0])
 
 
 def unnested(spans: list[SlotSpan]) -> list[SlotSpan]:

@@ -25,12 +25,14 @@ class Writer:
         save: records, folder, split, variant -> the file that `expand` finds again, with their order kept.
         variants: forms that the format has, the default first; readers read them all.
         grouped: records stand by intent, so rows are sorted by it first.
+        finish: what is left to do in the folder when every split is written.
     """
 
     record: Callable[[Example, str], Any]
     save: Callable[[Iterable[Any], Path, str, str], Path]
     variants: tuple[str, ...] = ("",)
     grouped: bool = False
+    finish: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,15 @@
     -> Utterance(text="play calm jazz", words=["play", "calm", "jazz"], intents=["play_music"], split="dev",
                  spans=[SlotSpan(1, 2, "mood"), SlotSpan(2, 3, "genre")], domain="music", locale="en-US")
 
+`--min-judgment 0.6` refuses rows that fewer of their judges accept, intent and slots both (`judgments`, which the
+translated locales have); rows that nobody judged are kept.
+
 The split is each row's `partition`. Words are cut as `words-1` does, and at the ends of slots; Japanese, Chinese and
 Thai by character. Slots of one label that touch stay two.
 
 Refused: R101 bytes, R102 no words, R103 not a JSON object, R104 field missing or of the wrong type, R109 a bracket
 that is no slot, R110 rows of the partition `MMNLU-22`, which has no labels, R111 the text without marks is not `utt`
-(white space apart), R113 a slot without words.
+(white space apart), R113 a slot without words, R117 too few judges.
 Source: FitzGerald et al., ACL 2023, arXiv 2204.08582 (github alexa/massive).
 """
 
@@ -33,6 +36,7 @@ plan = plan_lines
 
 _SLOT = re.compile(r"\[\s*([^\[\]:\s]+)\s*:\s*([^\[\]]*?)\s*\]")
 _TEXTS = ("utt", "annot_utt", "intent", "partition")
+_SCORES = ("intent_score", "slots_score")  # 1 yes, 2 also possible (intent) or no slot to judge (slots), 0 no
 _BY_CHARACTER = ("ja", "zh", "th")
 
 
@@ -61,6 +65,9 @@ def _record(source: Source, number: int, line: bytes) -> Utterance | Rejection:
             return source.reject(number, "R104", raw, f"`{key}`", split)
     if not row["intent"]:
         return source.reject(number, "R108", raw, split=split)
+    judged = _judged(row.get("judgments"))
+    if judged is not None and judged < source.reading.min_judgment:
+        return source.reject(number, "R117", raw, f"{judged:.2f}", split)
     text, slots = unmark(row["annot_utt"], _SLOT, lambda match: (match[2], match[1]))
     if "[" in text or "]" in text:
         return source.reject(number, "R109", raw, split=split)
@@ -80,6 +87,14 @@ def _record(source: Source, number: int, line: bytes) -> Utterance | Rejection:
         locale=locale,
         tokeniser=tokeniser,
     )
+
+
+def _judged(judgments: object) -> float | None:
+    """The share of judges who accept intent and slots; None where nobody judged."""
+    scores = [one for one in judgments if isinstance(one, dict)] if isinstance(judgments, list) else []
+    if not scores:
+        return None
+    return sum(all(one.get(key, 0) in (1, 2) for key in _SCORES) for one in scores) / len(scores)
 
 
 def record(row: Example, variant: str) -> str:

@@ -93,15 +93,16 @@ def from_text(
     )
 
 
-def to_text(row: Example) -> tuple[str, str, list[CharSlot]]:
-    """Text, intent and slots of a row, in the order of the text.
+def to_text(row: Example, nested: bool = False) -> tuple[str, str, list[CharSlot]]:
+    """Text, intent and slots of a row, in the order of the text, outer before inner.
 
     Raises:
-        features.Unwritable: the tree is more than one intent with slots beside each other.
+        features.Unwritable: the tree is more than one intent with slots, `nested` in each other or not.
     """
-    intent, spans = single(row)
+    intent, spans = single(row, nested)
     text, places = text_and_places(row)
-    return text, intent, [CharSlot(places[s.start][0], places[s.end - 1][1], s.label) for s in sorted(spans)]
+    ordered = sorted(spans, key=lambda span: (span.start, -span.end))
+    return text, intent, [CharSlot(places[s.start][0], places[s.end - 1][1], s.label) for s in ordered]
 
 
 def chunks(text: str, slots: Iterable[CharSlot]) -> list[tuple[str, str]]:
