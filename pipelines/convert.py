@@ -28,6 +28,7 @@ from grammar.ontology import load
 from pipelines import publish
 from pipelines.formats import FORMATS, Range, expand, plan
 from pipelines.formats.files import folder_above
+from pipelines.formats.lines import Reading
 from pipelines.formats.recognise import recognised
 from pipelines.spill import Job, count_slots, merge, merge_slots, name_of, spill
 from pipelines.splits import Dealing
@@ -42,6 +43,7 @@ class Options:
 
     Attributes:
         licence: of the corpus, for its column.
+        reading: what only some formats look at.
         ontology: TOML file to hold trees against; empty for the `ontology.toml` in the folder above all inputs, if any.
         shards: of each split; 0 for one per 64 MiB of input.
         range_bytes: size of the pieces that workers take.
@@ -53,6 +55,7 @@ class Options:
     output: str
     corpus: str = ""
     licence: str = ""
+    reading: Reading = field(default_factory=Reading)
     multi_intent: str = "clauses"
     coordinate: bool = False
     dealing: Dealing = field(default_factory=Dealing)
@@ -85,7 +88,7 @@ def run(options: Options) -> shard.Manifest:
         options = replace(options, format=recognised(options.inputs))
     corpus = options.corpus or output.name
     flags = _flags(options)
-    sources = expand(list(options.inputs), options.format, corpus)
+    sources = expand(list(options.inputs), options.format, corpus, options.reading)
     ranges = [
         (name_of(range_, number), range_)
         for number, source in enumerate(sources)
@@ -120,6 +123,7 @@ def run(options: Options) -> shard.Manifest:
         "test_share": job.dealing.test_share,
         "ontology": Path(ontology).name,
         "licence": job.licence,
+        **options.reading.said(),
     }
     try:
         with _Progress(job, len(ranges)), beam.Pipeline(options=PipelineOptions(flags)) as pipeline:

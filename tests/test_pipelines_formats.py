@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.formats import FORMATS, expand, plan, read
+from pipelines.formats import FORMATS, Reading, expand, plan, read
 from pipelines.formats.files import folder_above, split_of
 from pipelines.formats.lines import Source, cuts, decode, lines
 from pipelines.record import REASONS, Example, Rejection, Utterance
@@ -19,8 +19,8 @@ def rows(sources, size=1 << 20):
     return [row for source in sources for range_ in plan(source, size) for row in read(range_)]
 
 
-def convert(name):
-    found = rows(expand([str(DATA / name / "corpus")], name, corpus="ours"))
+def convert(name, **reading):
+    found = rows(expand([str(DATA / name / "corpus")], name, "ours", Reading(**reading)))
     return [row if isinstance(row, Rejection) else to_example(row) for row in found]
 
 
@@ -39,7 +39,9 @@ def test_an_ugly_corpus_is_refused_where_expected(name):
 
 
 def test_every_reason_of_a_reader_has_a_record_that_it_refuses():
-    met = {row.code for name in FORMATS for row in convert(name) if isinstance(row, Rejection)}
+    asked = [convert("label-studio", annotator="agreed"), convert("massive", min_judgment=0.6)]
+    every = [row for rows_ in [*asked, *map(convert, FORMATS)] for row in rows_]
+    met = {row.code for row in every if isinstance(row, Rejection)}
 
     assert {code for code in REASONS if code.startswith("R1")} <= met
 

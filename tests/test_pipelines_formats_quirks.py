@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipelines.formats import Source, expand, plan, read
+from pipelines.formats import Reading, Source, expand, plan, read
 from pipelines.formats.tags import TagError, decode_tags
 from pipelines.formats.top import convert
 from pipelines.record import Rejection, SlotSpan, Utterance
@@ -14,9 +14,10 @@ from pipelines.record import Rejection, SlotSpan, Utterance
 def one(tmp_path):
     """Write a file, read it, return its only row."""
 
-    def one(fmt, name, content, **companions):
+    def one(fmt, name, content, **reading):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        (row,) = [row for r in plan(Source(str(tmp_path / name), name, format=fmt)) for row in read(r)]
+        source = Source(str(tmp_path / name), name, format=fmt, reading=Reading(**reading))
+        (row,) = [row for r in plan(source) for row in read(r)]
         return row
 
     return one
@@ -179,3 +180,52 @@ def test_words_alone_are_an_utterance(tmp_path):
     first, *others = [row for range_ in plan(source) for row in read(range_)]
     assert (first.text, first.words) == ("play ana lu", ["play", "ana lu"])
     assert [row.code for row in others] == ["R104", "R104"]
+
+
+JUDGED = [{"intent_score": 1, "slots_score": 2}, {"intent_score": 1, "slots_score": 0}]
+
+
+@pytest.mark.parametrize(
+    "judgments, least, kept", [(JUDGED, 0.5, True), (JUDGED, 0.6, False), ([], 1.0, True), (None, 1.0, True)]
+)
+def test_a_row_needs_as_many_judges_as_are_asked_for(one, judgments, least, kept):
+    line = massive(utt="go", annot_utt="go", judgments=judgments)
+
+    assert isinstance(one("massive", "x.jsonl", line, min_judgment=least), Utterance) == kept
+
+
+def task(*people):
+    def result(label):
+        return [
+            {"type": "labels", "value": {"start": 3, "end": 6, "text": "pie", "labels": [label]}},
+            {"type": "choices", "value": {"choices": ["Order"]}},
+        ]
+
+    notes = [{"completed_by": who, "was_cancelled": out, "result": result(label)} for who, out, label in people]
+    return json.dumps([{"data": {"text": "\U0001f355 pie"}, "annotations": notes, "predictions": notes[-1:]}])
+
+
+@pytest.mark.parametrize(
+    "who, label",
+    [("first", "b"), ("2", "b"), ("3", "c"), ("prediction", "d"), ("agreed", "R116"), ("1", "R110"), ("9", "R110")],
+)
+def test_one_of_several_annotators_is_read(one, who, label):
+    row = one(
+        "label-studio", "x.json", task((1, True, "a"), (2, False, "b"), (3, False, "c"), (4, True, "d")), annotator=who
+    )
+
+    assert label == (row.code if isinstance(row, Rejection) else row.spans[0].label)
+
+
+def test_annotators_who_agree_are_one(one):
+    row = one("label-studio", "x.json", task((1, True, "a"), (2, False, "b"), (3, False, "b")), annotator="agreed")
+
+    assert [SlotSpan(1, 2, "b")] == row.spans
+
+
+def test_the_unit_of_offsets_can_be_said(one):
+    text = "\U0001f355 pie"
+    for unit, start in (("code point", 2), ("utf-16", 3), ("byte", 5)):
+        line = json.dumps({"text": text, "label": [[start, start + 3, "dish"]], "cats": ["Order"]})
+        row = one("doccano", "x.jsonl", line, offsets=unit)
+        assert (["\U0001f355", "pie"], [SlotSpan(1, 2, "dish")]) == (row.words, row.spans)

@@ -36,6 +36,19 @@ def convert(
         typer.Option(help="Share of dev, out of train with `--split-by corpus`; default: 0, by hash 0.1."),
     ] = None,
     test_share: Annotated[float, typer.Option(help="Share of test with `--split-by hash`.")] = 0.1,
+    min_judgment: Annotated[
+        float, typer.Option(help="MASSIVE: refuse rows that a smaller share of their judges accept, 0 to 1.")
+    ] = 0.0,
+    annotator: Annotated[
+        str,
+        typer.Option(help="Label Studio: `first`, `agreed` (all say the same), `prediction`, or the id of a person."),
+    ] = "first",
+    offsets: Annotated[
+        str,
+        typer.Option(help="What offsets count, if not what the format says: `code-point`, `utf-16` or `byte`."),
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Alexa, Dialogflow: seed of the values in templates.")] = 0,
+    fill: Annotated[int, typer.Option(help="Alexa, Dialogflow: utterances made of each template, at most.")] = 5,
     ontology: Annotated[
         str,
         typer.Option(
@@ -67,6 +80,10 @@ def convert(
     test = test_share if split_by == "hash" else 0.0
     if not (dev >= 0 and test >= 0 and dev + test < 1):
         door.stop(f"the shares of dev ({dev:g}) and test ({test:g}) must leave something for train")
+    if offsets not in ("", "code-point", "utf-16", "byte"):
+        door.stop(f"`--offsets {offsets}`: the choices are `code-point`, `utf-16` and `byte`")
+    if not 0 <= min_judgment <= 1 or fill < 1:
+        door.stop("`--min-judgment` is a share between 0 and 1, `--fill` at least 1")
     if shards < 0 or workers < 1 or range_bytes < 1:
         door.stop("`--shards`, `--workers` and `--range-bytes` must be positive")
 
@@ -80,6 +97,7 @@ def convert(
     ours.setLevel(logging.INFO)
     ours.propagate = False
     from pipelines.convert import Options, run
+    from pipelines.formats import Reading
     from pipelines.splits import Dealing
 
     began = time.perf_counter()
@@ -91,6 +109,7 @@ def convert(
                 output=output,
                 corpus=corpus,
                 licence=licence,
+                reading=Reading(min_judgment, annotator, offsets.replace("code-point", "code point"), seed, fill),
                 multi_intent=multi_intent,
                 coordinate=coordinate,
                 dealing=Dealing(split_by, dev, test),

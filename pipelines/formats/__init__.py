@@ -29,10 +29,12 @@ from pipelines.formats import (
     top,
 )
 from pipelines.formats.format import Format, Writer
-from pipelines.formats.lines import Range, Source
+from pipelines.formats.lines import Range, Reading, Source
 from pipelines.record import Rejection, Utterance
 
-__all__ = ["FORMATS", "Format", "Range", "Source", "Writer", "expand", "plan", "read"]
+__all__ = ["FORMATS", "Format", "Range", "Reading", "Source", "Writer", "expand", "plan", "read"]
+
+_AS_IT_STANDS = Reading()
 
 FORMATS: dict[str, Format] = {
     row.name: row
@@ -55,8 +57,10 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def expand(inputs: Sequence[str], fmt: str | Format, corpus: str = "") -> list[Source]:
-    """The sources of files, folders and glob patterns.
+def expand(
+    inputs: Sequence[str], fmt: str | Format, corpus: str = "", reading: Reading = _AS_IT_STANDS
+) -> list[Source]:
+    """The sources of files, folders and glob patterns, to be read as `reading` says.
 
     Raises:
         ValueError: unknown format, an input that does not exist or holds nothing of this format.
@@ -66,7 +70,7 @@ def expand(inputs: Sequence[str], fmt: str | Format, corpus: str = "") -> list[S
             raise ValueError(f"unknown format `{fmt}`; the formats are {', '.join(FORMATS)}")
         fmt = FORMATS[fmt]
     found = files.find(inputs, fmt.patterns, fmt.companions, fmt.split_of, fmt.leave_out)
-    return [source._replace(corpus=corpus, format=fmt.name) for source in found]
+    return [source._replace(corpus=corpus, format=fmt.name, reading=reading) for source in found]
 
 
 def plan(source: Source, size: int = 16 << 20) -> list[Range]:

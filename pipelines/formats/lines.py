@@ -42,6 +42,10 @@ class Reading(NamedTuple):
     seed: int = 0
     rows: int = 5
 
+    def said(self) -> dict[str, str | float]:
+        """What differs from the defaults, for the manifest."""
+        return {key: value for key, value in self._asdict().items() if value != self._field_defaults[key]}
+
 
 class Source(NamedTuple):
     """One input file, with the files that stand beside it line by line.
