@@ -1,86 +1,101 @@
-"""Trees in files: four forms, read a line at a time, with the place of each tree.
+"""Trees in files: which files there are, and their rows one by one, with the place of each tree.
 
-    .trees   one tree a line; lines that begin with `#` and blank lines are skipped
-    .tree    one tree for the whole file, over as many lines as it likes
-    .tsv     utterance<TAB>tree, cut at the first tab; a first line `utterance<TAB>tree` is skipped
-    .jsonl   {"id": ..., "utterance": ..., "tree": ...} a line; `words` (a list) wins over `utterance`
-
-Lines end at `\\n` only: other line ends of Unicode are characters of words.
+What a row of each form looks like is told in `rows.py`; a `.gz` behind any name but `.parquet` is unpacked. Lines
+end at `\\n` only: other line ends of Unicode are characters of words. Bytes that are no UTF-8 become surrogates
+(`surrogateescape`), so that they can be found, and be written back as they were.
 """
 
 from __future__ import annotations
 
-import json
+import glob
+import gzip
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from grammar.finding import Finding, Place
+from grammar.finding import Place
 from grammar.ontology import Ontology, load
-from grammar.rules import finding
+from grammar.rows import FORMS, LineReader, Names, Row, as_text, is_utterance, unreadable
+from grammar.rules import MAX_BYTES, finding
 from grammar.tree import Span
 
-FORMS = ("trees", "tree", "tsv", "jsonl")
-_HEADER = "utterance\ttree"
+__all__ = ["FORMS", "FileError", "Names", "Row", "form_of", "inputs", "ontology_beside", "opened", "read"]
+
+_SUFFIXES = {"trees": "trees", "tree": "tree", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
+LONGEST = 4 * MAX_BYTES
+"""Bytes of a line that is read when the reader may cut; a tree has fewer, and an utterance has no such length."""
+_BOM = b"\xef\xbb\xbf"
 
 
 class FileError(ValueError):
     """A file that cannot be read; the message names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a file, or the whole of a `.tree` file.
+def inputs(paths: Iterable[str]) -> list[str]:
+    """The files that `paths` name: files and `-` as they are, folders searched, patterns (`*`, `?`, `[`) expanded.
 
-    Attributes:
-        place: where the tree stands, for findings.
-        form: one of `FORMS`.
-        raw: the line as it was, without its line end.
-        text: the tree's text; None where the line holds none (a comment, a header) or is unreadable.
-        utterance: as text or as words, where the file has it.
-        problem: why the line is unreadable.
+    Raises:
+        FileError: a folder without files of trees, or a pattern that fits nothing.
     """
+    found: list[str] = []
+    for path in paths:
+        if Path(path).is_dir():
+            below = [p for p in sorted(Path(path).rglob("*")) if p.is_file() and not _hidden(p.relative_to(path))]
+            some = [str(p) for p in below if _suffix(str(p)) in _SUFFIXES]
+            if not some:
+                raise FileError(f"{path}: no file of trees in this folder; names end in .{', .'.join(_SUFFIXES)}")
+        elif glob.has_magic(path) and not Path(path).exists():
+            some = sorted(p for p in glob.glob(path, recursive=True) if Path(p).is_file())
+            if not some:
+                raise FileError(f"{path}: no file fits this pattern")
+        else:
+            some = [path]
+        found += some
+    return list(dict.fromkeys(found))
 
-    place: Place
-    form: str
-    raw: str
-    text: str | None = None
-    utterance: str | list[str] | None = None
-    problem: Finding | None = None
 
-    def with_tree(self, tree: str) -> str:
-        """The line with another tree in it."""
-        if self.form == "tsv":
-            return self.raw[: self.place.offset] + tree
-        if self.form == "jsonl":
-            return json.dumps({**json.loads(self.raw), "tree": tree}, ensure_ascii=False)
-        return tree
-
-
-def read(path: str, form: str | None = None) -> Iterator[Row]:
+def read(path: str, form: str | None = None, names: Names | None = None, cut: bool = False) -> Iterator[Row]:
     """Every line of a file (`-` is stdin), in order, comments and blank lines included.
 
     Args:
         path: a file, or `-`.
         form: one of `FORMS`; without it the name decides, and on stdin the first line.
+        names: what the columns of a table are called.
+        cut: do not hold a line of more than `LONGEST` bytes; it becomes a row with a problem (E113), and the
+            rest of it is passed over.
 
     Raises:
-        FileError: the file cannot be opened, or is not UTF-8.
+        FileError: the file cannot be opened, or lacks the column of the trees.
     """
     name = "<stdin>" if path == "-" else path
-    form = form or (None if path == "-" else _form_of(path))
-    with _opened(path) as file:
+    form = form or form_of(path)
+    if form == "parquet":
+        yield from _parquet(path, names or Names())
+        return
+    reader = LineReader(name, form, names)
+    with opened(path) as file:
         if form == "tree":
-            text = _decode(file.read(), name, 1)
-            yield Row(Place(name, 1, text), "tree", text, text)
+            data = file.read(LONGEST if cut else -1)
+            size = len(data) + (_skip(file, b"") if len(data) == LONGEST else 0)
+            text, marked = decode(data, first=True)
+            place = Place(name, 1, text)
+            if size > len(data):
+                yield too_long(place, "tree", size)
+            else:
+                yield Row(place, "tree", text, text, marked=marked)
             return
-        for number, line in enumerate(file, 1):
-            text = _decode(line.removesuffix(b"\n"), name, number)
-            form = form or _guess(text)
-            yield _row(name, number, text, form)
+        for number, (line, size) in enumerate(_lines(file, LONGEST if cut else -1), 1):
+            raw, marked = decode(line.removesuffix(b"\n"), first=number == 1)
+            if size > len(line):
+                yield too_long(Place(name, number, raw[:200]), reader.form or "trees", size)
+                continue
+            try:
+                yield reader.row(number, raw, marked)
+            except ValueError as error:
+                raise FileError(f"{name}:{number}: {error}") from error
 
 
 def ontology_beside(path: str) -> Ontology | None:
@@ -89,78 +104,113 @@ def ontology_beside(path: str) -> Ontology | None:
     return load(beside) if path != "-" and beside.is_file() else None
 
 
-def _form_of(path: str) -> str:
-    suffix = Path(path).suffix.lower().removeprefix(".")
-    return {"tsv": "tsv", "tree": "tree", "jsonl": "jsonl", "ndjson": "jsonl"}.get(suffix, "trees")
+def form_of(path: str) -> str | None:
+    """The form that a name says; `trees` for a name that says none, None for stdin."""
+    return None if path == "-" else _SUFFIXES.get(_suffix(path), "trees")
 
 
-def _guess(line: str) -> str | None:
-    """The form of a stream by its first line that is not blank."""
-    start = line.lstrip()[:1]
-    if not start:
-        return None
-    return "jsonl" if start == "{" else "tsv" if start not in "(#" and "\t" in line else "trees"
+def decode(data: bytes, first: bool) -> tuple[str, bool]:
+    """The text of a line, and whether a byte-order mark was taken from its begin."""
+    marked = first and data.startswith(_BOM)
+    return data[3 * marked :].decode("utf-8", "surrogateescape"), marked
 
 
-def _row(name: str, number: int, raw: str, form: str | None) -> Row:
-    place = Place(name, number, raw)
-    if form is None or not raw.strip(" \t\r"):
-        return Row(place, form or "trees", raw)
-    if form == "tsv":
-        return _tsv(place, raw)
-    if form == "jsonl":
-        return _jsonl(place, raw)
-    return Row(place, form, raw, None if raw.startswith("#") else raw)
-
-
-def _tsv(place: Place, raw: str) -> Row:
-    utterance, tab, tree = raw.partition("\t")
-    if not tab:
-        return _unreadable(place, "tsv", "no tab in this row", "write the utterance, a tab, and the tree")
-    if place.line == 1 and raw.rstrip("\r") == _HEADER:
-        return Row(place, "tsv", raw)
-    return Row(Place(place.path, place.line, raw, len(utterance) + 1), "tsv", raw, tree, utterance)
-
-
-def _jsonl(place: Place, raw: str) -> Row:
-    try:
-        row = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        return _unreadable(place, "jsonl", f"not JSON: {error}", "write one object a line")
-    if not isinstance(row, dict) or not isinstance(row.get("tree"), str):
-        return _unreadable(place, "jsonl", "an object with a string `tree` is needed", 'add `"tree": "(...)"`')
-    utterance = row.get("words") or row.get("utterance")
-    listed = isinstance(utterance, list) and all(isinstance(word, str) for word in utterance)
-    if not (utterance is None or isinstance(utterance, str) or listed):
-        help_ = "write `utterance` as a string, or `words` as a list of strings"
-        return _unreadable(place, "jsonl", "the utterance is not text", help_)
-    # The tree is shown as it reads, not as JSON writes it.
-    return Row(Place(place.path, place.line, row["tree"]), "jsonl", raw, row["tree"], utterance)
-
-
-def _unreadable(place: Place, form: str, reason: str, help_: str) -> Row:
-    span = Span(0, len(place.source.rstrip("\r")))
-    return Row(place, form, place.source, problem=finding("E114", span, reason=reason, help=help_))
-
-
-def _decode(data: bytes, name: str, line: int) -> str:
-    try:
-        return data.decode("utf-8-sig" if line == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise FileError(
-            f"{name}:{line + data[: error.start].count(10)}: not UTF-8 (byte 0x{data[error.start]:02x}); "
-            "convert the file, such as with `iconv -f latin1 -t utf-8`"
-        ) from error
+def too_long(place: Place, form: str, size: int) -> Row:
+    span = Span(0, len(place.source))
+    return Row(place, form, place.source, problem=finding("E113", span, size=size))
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
+def opened(path: str) -> Iterator[BinaryIO]:
+    """A file for reading bytes, unpacked; `-` is stdin.
+
+    Raises:
+        FileError: it cannot be opened or unpacked.
+    """
     if path == "-":
         yield sys.stdin.buffer
         return
     try:
-        file = open(path, "rb")  # noqa: SIM115  (closed below; an error while reading is not one of opening)
+        # Closed below; an error while reading is not one of opening.
+        file = gzip.open(path, "rb") if path.lower().endswith(".gz") else open(path, "rb")  # noqa: SIM115
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
     with file:
-        yield file
+        try:
+            yield file  # type: ignore[misc]  # a GzipFile is read like any other
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise FileError(f"cannot unpack {path}: {error}") from error
+        except IsADirectoryError as error:
+            raise FileError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _lines(file: BinaryIO, longest: int) -> Iterator[tuple[bytes, int]]:
+    """(line, its size in the file): the size is the greater where the line was cut."""
+    while line := file.readline(longest):
+        cut = len(line) == longest and not line.endswith(b"\n")
+        yield line, len(line) + (_skip(file, b"\n") if cut else 0)
+
+
+def _skip(file: BinaryIO, end: bytes) -> int:
+    """Pass over bytes to the end of the line, or (for an empty `end`) of the file; how many they were."""
+    size = 0
+    while piece := file.readline(1 << 20) if end else file.read(1 << 20):
+        size += len(piece)
+        if end and piece.endswith(end):
+            break
+    return size
+
+
+def _parquet(path: str, names: Names) -> Iterator[Row]:
+    for first, table in parquet_batches(path, names):
+        for number, cell in enumerate(table.to_pylist(), first):
+            yield parquet_row(path, number, cell, names)
+
+
+def parquet_row(path: str, number: int, cell: dict[str, object], names: Names) -> Row:
+    """The row `number` (from 1) of a Parquet file; its line in findings is that number."""
+    text = cell.get(names.tree)
+    place = Place(path, number, text if isinstance(text, str) else "")
+    if not isinstance(text, str):
+        return unreadable(place, "parquet", f"`{names.tree}` is null", "write a tree, or leave the row out")
+    utterance = next((cell[name] for name in names.utterances if cell.get(name) is not None), None)
+    if not is_utterance(utterance):
+        return unreadable(place, "parquet", "the utterance is not text", "it is a string, or a list of strings")
+    told = [as_text(cell.get(name)) for name in (names.annotator, names.batch, names.split)]
+    return Row(place, "parquet", text, text, utterance, None, *told, column=names.tree)  # type: ignore[arg-type]
+
+
+def parquet_batches(path: str, names: Names, rows: int = 16_384):  # type: ignore[no-untyped-def]  # pyarrow has no types
+    """(number of the first row from 1, record batch) of the columns that are named.
+
+    Raises:
+        FileError: it is no Parquet file, or lacks the column of the trees.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise FileError(f"{path}: Parquet needs pyarrow; install treewright[grammar]") from error
+    if path == "-":
+        raise FileError("<stdin>: Parquet is not read from stdin; give a file")
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            wanted = (names.tree, *names.utterances, names.annotator, names.batch, names.split)
+            there = file.schema_arrow.names
+            if names.tree not in there:
+                raise FileError(f"{path}: no column `{names.tree}`; the columns are {', '.join(there)}")
+            first = 1
+            for batch in file.iter_batches(rows, columns=[name for name in wanted if name in there]):
+                yield first, batch
+                first += batch.num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise FileError(f"cannot read {path}: {error}") from error
+
+
+def _suffix(path: str) -> str:
+    name = path.lower().removesuffix(".gz")
+    return Path(name).suffix.removeprefix(".")
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,182 @@
+"""Check files of any size: blocks of rows in, the rows with findings out.
+
+    run = Run(["train.tsv", "more/"], ontology=music)
+    for checked in run:                       # in order; only rows with findings
+        checked.row.place, checked.row.annotator, checked.findings
+    run.rows, run.bytes, run.files            # totals, right at any moment
+
+A file is read in blocks; most rows of a block are seen to be clean all at once (`columns.py`), and only the rest go
+through `grammar.check`. Where numpy and pyarrow are not installed every row does, with the same findings.
+
+What looks at rows against each other is a `Watcher`: it sees every block, clean rows included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Protocol
+
+from grammar.checker import check
+from grammar.files import Names, Row, inputs, ontology_beside, read
+from grammar.finding import Finding
+from grammar.ontology import Ontology
+from grammar.rules import DEFAULT, finding
+from grammar.tree import Span
+
+MOST = 100
+"""Findings that are handed out for one tree; a row of a thousand mistakes is one mistake of another kind."""
+_ROWS = 4_096
+"""Rows of a block where they are read one by one."""
+
+
+class Block:
+    """Some rows of one file, in order; rows without a tree (comments, headers) are among them.
+
+    Attributes:
+        path: the file.
+        size: how many rows.
+        bytes: how much of the file (unpacked) they are.
+    """
+
+    def __init__(self, path: str, rows: Sequence[Row], nbytes: int) -> None:
+        self.path, self.size, self.bytes = path, len(rows), nbytes
+        self._rows = rows
+
+    def row(self, i: int) -> Row:
+        """The row `i`, from 0, of this block."""
+        return self._rows[i]
+
+    @cached_property
+    def trees(self) -> list[str | None]:
+        """The text of each row's tree; None where it has none."""
+        return [row.text for row in self._rows]
+
+    @cached_property
+    def utterances(self) -> list[str | list[str] | None]:
+        """The utterance of each row, as text or as words, where the file has it."""
+        return [row.utterance for row in self._rows]
+
+    @cached_property
+    def splits(self) -> list[str | None]:
+        """The column `split` of each row, where the file has it."""
+        return [row.split for row in self._rows]
+
+    @cached_property
+    def annotators(self) -> list[str | None]:
+        return [row.annotator for row in self._rows]
+
+    @cached_property
+    def batches(self) -> list[str | None]:
+        return [row.batch for row in self._rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A row with findings, in order of place. `more` is how many were left out after the first `MOST`."""
+
+    row: Row
+    findings: list[Finding]
+    more: int = 0
+
+
+class Watcher(Protocol):
+    """Looks at rows against each other. It should keep hashes, not rows."""
+
+    def see(self, block: Block) -> Mapping[int, list[Finding]]:
+        """Called once a block, in order: findings by number of the row in the block."""
+
+    def finish(self) -> Iterable[Checked]:
+        """What can only be said at the end."""
+
+
+class Run:
+    """One check of some files; iterate over it once.
+
+    Attributes:
+        files: the files, folders searched and patterns expanded.
+        rows: rows with a tree, or that should have one, so far.
+        bytes: bytes so far (of packed files, unpacked).
+        without_ontology: files that were checked without one.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str],
+        ontology: Ontology | None = None,
+        tokeniser: str = "words-1",
+        codes: Collection[str] = DEFAULT,
+        form: str | None = None,
+        names: Names | None = None,
+        watchers: Sequence[Watcher] = (),
+        progress: Callable[[Block], None] | None = None,
+        fast: bool = True,
+    ) -> None:
+        """
+        Args:
+            paths: files, folders, patterns; `-` is stdin.
+            ontology: for all files; without it the `ontology.toml` beside each.
+            tokeniser: how utterances given as text are cut.
+            codes: the rules to hold rows against.
+            form: read as this form, whatever the name.
+            names: what the columns are called.
+            watchers: see every block.
+            progress: called after each block.
+            fast: pass over rows that are certainly clean without `grammar.check`, where numpy and pyarrow are there.
+
+        Raises:
+            FileError: a path names no file.
+        """
+        self.files = inputs(paths)
+        self.ontology, self.tokeniser, self.codes = ontology, tokeniser, frozenset(codes)
+        self.form, self.names = form, names or Names()
+        self.watchers, self.progress, self.fast = watchers, progress, fast
+        self.rows = self.bytes = 0
+        self.without_ontology: list[str] = []
+
+    def __iter__(self) -> Iterator[Checked]:
+        """Rows with findings.
+
+        Raises:
+            FileError: a file cannot be read.
+            OntologyError: an `ontology.toml` beside a file cannot be used.
+        """
+        for path in self.files:
+            ontology = self.ontology or ontology_beside(path)
+            if ontology is None:
+                self.without_ontology.append(path)
+            crlf = False
+            for block in self._blocks(path):
+                seen = [watcher.see(block) for watcher in self.watchers]
+                for i in range(block.size):
+                    row = block.row(i)
+                    self.rows += row.text is not None or row.problem is not None
+                    found = self._check(row, ontology)
+                    if not crlf and row.raw.endswith("\r") and "E502" in self.codes:
+                        crlf = True
+                        found.append(finding("E502", Span(len(row.raw) - 1, len(row.raw)), field="line"))
+                    found += [one for findings in seen for one in findings.get(i, ())]
+                    if found:
+                        yield Checked(row, found[:MOST], max(0, len(found) - MOST))
+                self.bytes += block.bytes
+                if self.progress:
+                    self.progress(block)
+        for watcher in self.watchers:
+            yield from watcher.finish()
+
+    def _blocks(self, path: str) -> Iterator[Block]:
+        rows = read(path, self.form, self.names, cut=True)
+        while some := list(islice(rows, _ROWS)):
+            yield Block(path, some, sum(len(row.raw) + 1 for row in some))
+
+    def _check(self, row: Row, ontology: Ontology | None) -> list[Finding]:
+        found = []
+        if row.marked and "E501" in self.codes:
+            found.append(finding("E501", Span(0, 0), field="line"))
+        if row.problem is not None:
+            found += [row.problem] if row.problem.code in self.codes else []
+        elif row.text is not None:
+            found += check(row.text, ontology, row.utterance, self.tokeniser, self.codes)
+        return found
