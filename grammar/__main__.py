@@ -1,10 +1,12 @@
-"""The door for annotators: `python -m grammar check | format | show | infer | ontology | explain`."""
+"""The door for annotators: `python -m grammar check | format | show | diff | agree | infer | ontology | explain`."""
 
 from __future__ import annotations
 
 import typer
 
+from grammar.commands.agree import agree
 from grammar.commands.check import check
+from grammar.commands.diff import diff
 from grammar.commands.explain import explain
 from grammar.commands.format import format_
 from grammar.commands.infer import infer
@@ -22,6 +24,8 @@ app = typer.Typer(
 app.command()(check)
 app.command("format")(format_)
 app.command()(show)
+app.command()(diff)
+app.command()(agree)
 app.command()(infer)
 app.add_typer(ontology, name="ontology")
 app.command()(explain)

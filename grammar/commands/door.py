@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from grammar.files import FORMS, FileError, Row, ontology_beside, read
-from grammar.finding import Finding, render
+from grammar.finding import Finding, Place, render
 from grammar.ontology import Ontology, OntologyError, load
 from grammar.tree import Tree
+
+if TYPE_CHECKING:
+    from grammar.items import Annotated as Annotation
 
 Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="`.trees`, `.tree`, `.tsv`, `.jsonl`, or `-`.")]
 Form = Annotated[
@@ -48,6 +51,25 @@ def parse(row: Row) -> Tree | None:
     for finding in findings:
         show(Console(stderr=True, highlight=False, soft_wrap=True), render(finding, row.place) + "\n", err=True)
     return None
+
+
+def annotated(source: str, form: str | None) -> list[Annotation]:
+    """Every tree of a file, or the one tree given as text; what cannot be read is shown on stderr."""
+    from grammar.items import Annotated as Annotation
+
+    given = source.lstrip().startswith("(")
+    found = [Row(Place("<argument>", 1, source), "tree", source, source)] if given else rows(source, form)
+    return [Annotation(row, parse(row)) for row in found]
+
+
+def show_diff(before: Tree, after: Tree, old: str | None, new: str | None) -> None:
+    """Two trees line by line, in colour on a terminal; `old` and `new` are their names."""
+    from grammar.treediff import diff
+
+    names = [typer.style(f"{sign * 3} {name}", bold=True) for sign, name in (("-", old), ("+", new)) if name]
+    colours = {"-": "red", "+": "green"}
+    lines = [typer.style(str(line), fg=colours.get(line.sign)) for line in diff(before, after)]
+    typer.echo("\n".join(names + lines))
 
 
 def ontology(source: Path | str | None) -> Ontology | None:
