@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from grammar.finding import Place
 from grammar.ontology import Ontology, load
@@ -176,11 +176,11 @@ def parquet_row(path: str, number: int, cell: dict[str, object], names: Names) -
     utterance = next((cell[name] for name in names.utterances if cell.get(name) is not None), None)
     if not is_utterance(utterance):
         return unreadable(place, "parquet", "the utterance is not text", "it is a string, or a list of strings")
-    told = [as_text(cell.get(name)) for name in (names.annotator, names.batch, names.split)]
-    return Row(place, "parquet", text, text, utterance, None, *told, column=names.tree)  # type: ignore[arg-type]
+    annotator, batch, split = (as_text(cell.get(name)) for name in (names.annotator, names.batch, names.split))
+    return Row(place, "parquet", text, text, utterance, None, annotator, batch, split, names.tree)  # type: ignore[arg-type]
 
 
-def parquet_batches(path: str, names: Names, rows: int = 16_384):  # type: ignore[no-untyped-def]  # pyarrow has no types
+def parquet_batches(path: str, names: Names, rows: int = 16_384) -> Iterator[tuple[int, Any]]:
     """(number of the first row from 1, record batch) of the columns that are named.
 
     Raises:

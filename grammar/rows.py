@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from grammar.finding import Finding, Place
 from grammar.rules import finding
@@ -164,7 +165,7 @@ class LineReader:
         return Row(place, form, raw, text, utterance, None, annotator, batch, split, names.tree, marked)
 
 
-def is_utterance(value: object) -> bool:
+def is_utterance(value: Any) -> bool:
     """Whether a value is text, words, or nothing."""
     listed = isinstance(value, list) and all(isinstance(word, str) for word in value)
     return value is None or isinstance(value, str) or listed

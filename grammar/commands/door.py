@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -24,11 +25,20 @@ Form = Annotated[
     str | None, typer.Option("--as", metavar="FORM", help=f"Read as {', '.join(FORMS)}, whatever the name.")
 ]
 
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")
+
 
 def lines(path: str, form: str | None) -> Iterator[Row]:
     one_of("--as", form or FORMS[0], FORMS)
     try:
-        yield from read(path, form)
+        for row in read(path, form):
+            if wrong := _NOT_UTF_8.search(row.raw):
+                byte = ord(wrong[0]) - 0xDC00
+                fail(
+                    f"{row.place.path}:{row.place.line}: not UTF-8 (byte 0x{byte:02x}); "
+                    "convert the file, such as with `iconv -f latin1 -t utf-8`"
+                )
+            yield row
     except (FileError, OSError) as error:
         fail(str(error))
 
