@@ -1,10 +1,11 @@
-"""python -m pipelines convert | export | verify | stats | compare | samples | formats"""
+"""python -m pipelines convert | export | verify | stats | compare | compose | samples | formats"""
 
 from __future__ import annotations
 
 import typer
 
 from pipelines.commands.compare import compare
+from pipelines.commands.compose import compose
 from pipelines.commands.convert import convert
 from pipelines.commands.export import export
 from pipelines.commands.formats import formats
@@ -26,6 +27,7 @@ app.command()(export)
 app.command()(verify)
 app.command()(stats)
 app.command()(compare)
+app.command()(compose)
 app.command()(samples)
 app.command()(formats)
 

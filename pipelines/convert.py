@@ -78,12 +78,7 @@ def run(options: Options) -> shard.Manifest:
     """
     output = Path(options.output).resolve()
     publish.clear_up(output)
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"{output} is a file; `--output` takes a directory")
-    if output.exists() and any(output.iterdir()) and not options.overwrite:
-        raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
-    if output.exists() and any(output.iterdir()) and not (output / shard.MANIFEST).exists():
-        raise FileExistsError(f"{output} is not a data set, so it is not overwritten; give another `--output`")
+    publish.make_room(output, options.overwrite)
     if options.format == "auto":
         options = replace(options, format=recognised(options.inputs))
     corpus = options.corpus or output.name

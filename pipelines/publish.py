@@ -80,6 +80,21 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
     return manifest
 
 
+def make_room(output: Path, overwrite: bool) -> None:
+    """See that a data set may appear here.
+
+    Raises:
+        FileExistsError: something is there that is not to be overwritten, or is no data set.
+    """
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file; `--output` takes a directory")
+    if output.exists() and any(output.iterdir()):
+        if not overwrite:
+            raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
+        if not (output / shard.MANIFEST).exists():
+            raise FileExistsError(f"{output} is not a data set, so it is not overwritten; give another `--output`")
+
+
 def clear_up(output: Path) -> None:
     """Undo what killed runs left beside the output: builds go, and a data set that had given way comes back."""
     olds = _left_behind(output, "old")

@@ -62,7 +62,7 @@ def to_example(
             tree, positions = _tagged(utterance, resolver, multi_intent)
         if coordinate:
             tree = join_values(tree, positions, utterance.words)
-        return _example(utterance, tree, positions)
+        return example_of(utterance, tree, positions)
     except (TreeError, ClauseError) as error:
         return utterance.reject(error.code, str(error))
 
@@ -156,7 +156,7 @@ def clause(intent: str, spans: Sequence[SlotSpan], words: Sequence[str]) -> tupl
     return Tree(intent, stack[0].children), positions
 
 
-def _example(utterance: Utterance, tree: Tree, positions: list[int]) -> Example:
+def example_of(utterance: Utterance, tree: Tree, positions: list[int]) -> Example:
     """The row, after every check that a row must pass."""
     for node in tree.walk():
         if not is_label(node.label):
