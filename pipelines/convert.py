@@ -1,40 +1,42 @@
 """The conversion as a Beam pipeline: wiring only, the steps are plain functions of `spill.py`.
 
-    ranges -> Reshuffle -> spill -> group by bucket -> merge
+    sources -> plan -> Reshuffle -> spill -> group by bucket -> merge
 
 Elements are byte ranges and paths of files; a row never leaves the function that reads it, so memory does
 not grow with the corpus. The runner is always named: Beam's own default looks for a server first.
+
+A job that died is started again by the same command: inputs and options give the build directory its name, and the
+ranges and shards that stand there are not made again.
 """
 
 from __future__ import annotations
 
-import argparse
+import hashlib
+import json
 import logging
-import os
-import shutil
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from apache_beam.options.pipeline_options import PipelineOptions
 
+import grammar
 from grammar import shard
-from grammar.ontology import load
-from pipelines import publish
-from pipelines.formats import FORMATS, Range, expand, plan
+from grammar.ontology import loads
+from pipelines import lock, publish, runner, storage
+from pipelines.formats import FORMATS, Range, Source, expand, plan
 from pipelines.formats.files import folder_above
 from pipelines.formats.lines import Reading
 from pipelines.formats.recognise import recognised
+from pipelines.progress import Progress
 from pipelines.spill import Job, count_slots, merge, merge_slots, name_of, spill
 from pipelines.splits import Dealing
 
 _LOG = logging.getLogger(__name__)
-BYTES_PER_SHARD = 64 << 20
+BYTES_PER_SHARD = 32 << 20
+MOST_RANGES = 4_096
+"""Every shard opens the file of every range, so a large corpus is cut into larger ranges."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Options:
         licence: of the corpus, for its column.
         reading: what only some formats look at.
         ontology: TOML file to hold trees against; empty for the `ontology.toml` in the folder above all inputs, if any.
-        shards: of each split; 0 for one per 64 MiB of input.
-        range_bytes: size of the pieces that workers take.
+        shards: of each split; 0 for one per 32 MiB of input.
+        range_bytes: size of the pieces that workers take; 0 for 16 MiB, or more where that makes over 4,096 of them.
         beam: further flags, for Beam.
     """
 
@@ -63,51 +65,59 @@ class Options:
     shards: int = 0
     max_rejected: float = 0.01
     overwrite: bool = False
-    range_bytes: int = 16 << 20
-    runner: str = "FnApiRunner"
+    range_bytes: int = 0
+    runner: str = runner.LOCAL
     workers: int = 1
     beam: Sequence[str] = field(default_factory=list)
 
 
-def run(options: Options) -> shard.Manifest:
-    """Convert, and publish the data set at once or not at all.
+@dataclass(frozen=True)
+class Plan:
+    """A conversion before anything is written.
+
+    Attributes:
+        output: where the data set goes.
+        sizes: bytes of each source as it is stored, parallel files included.
+        recorded: the options as the manifest tells them.
+    """
+
+    output: str
+    corpus: str
+    format: str
+    sources: list[Source]
+    sizes: list[int]
+    range_bytes: int
+    job: Job
+    recorded: dict[str, Any]
+
+
+def prepare(options: Options) -> Plan:
+    """Find the inputs and settle what the options leave open.
 
     Raises:
-        ValueError: inputs, options or flags that cannot be used, or too many rows refused.
-        FileExistsError: the output is there and is not to be overwritten, or is a file.
+        ValueError: inputs or options that cannot be used.
     """
-    output = Path(options.output).resolve()
-    publish.clear_up(output)
-    publish.make_room(output, options.overwrite)
+    output = publish.absolute(options.output)
     if options.format == "auto":
         options = replace(options, format=recognised(options.inputs))
-    corpus = options.corpus or output.name
-    flags = _flags(options)
+    corpus = options.corpus or output.rstrip("/").rpartition("/")[2]
     sources = expand(list(options.inputs), options.format, corpus, options.reading)
-    ranges = [
-        (name_of(range_, number), range_)
-        for number, source in enumerate(sources)
-        for range_ in plan(source, options.range_bytes)
-    ]
-    size = sum(os.path.getsize(source.path) for source in sources)
-
+    stamps = [[storage.stamp(path) for path in (source.path, *source.companions)] for source in sources]
+    sizes = [sum(size for size, _ in stamp) for stamp in stamps]
     ontology = options.ontology
-    beside = folder_above(options.inputs) / shard.ONTOLOGY
-    if not ontology and beside.is_file():
-        ontology = str(beside)
+    beside = storage.join(folder_above(options.inputs), shard.ONTOLOGY)
+    if not ontology and storage.exists(beside):
+        ontology = beside
         _LOG.info("every tree is held against %s", beside)
-
-    build = output.with_name(f".{output.name}.{os.getpid()}.build")
     job = Job(
-        build=str(build),
-        shards=options.shards or max(1, -(-size // BYTES_PER_SHARD)),
+        build="",
+        shards=options.shards or max(1, -(-sum(sizes) // BYTES_PER_SHARD)),
         dealing=options.dealing,
         multi_intent=options.multi_intent,
         coordinate=options.coordinate,
-        ontology=load(ontology).dumps() if ontology else "",
+        ontology=loads(storage.read(ontology).decode(), ontology).dumps() if ontology else "",
         licence=options.licence,
     )
-    build.mkdir(parents=True)
     recorded = {
         "format": options.format,
         "inputs": [source.file for source in sources],
@@ -116,34 +126,68 @@ def run(options: Options) -> shard.Manifest:
         "split_by": job.dealing.by,
         "dev_share": job.dealing.dev_share,
         "test_share": job.dealing.test_share,
-        "ontology": Path(ontology).name,
+        "ontology": ontology.rpartition("/")[2],
         "licence": job.licence,
         **options.reading.said(),
     }
-    try:
-        with _Progress(job, len(ranges)), beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
-            _ = pipeline | "convert" >> Convert(job, ranges, FORMATS[options.format].several)
-        manifest = publish.finish(job, corpus, FORMATS[options.format].tokeniser, recorded, options.max_rejected)
-        publish.reveal(build, output)
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
-    return manifest
+    range_bytes = options.range_bytes or max(16 << 20, -(-sum(sizes) // MOST_RANGES))
+    said = [grammar.__version__, shard.SCHEMA_VERSION, corpus, sources, stamps, range_bytes, job, recorded]
+    fingerprint = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    build = publish.build_of(output, fingerprint)
+    return Plan(output, corpus, options.format, sources, sizes, range_bytes, job._replace(build=build), recorded)
+
+
+def run(options: Options) -> shard.Manifest:
+    """Convert, and publish the data set at once or not at all.
+
+    Raises:
+        ValueError: inputs, options or flags that cannot be used, or too many rows refused.
+        FileExistsError: the output is there and is not to be overwritten, is a file, or another run writes to it.
+    """
+    flags = runner.flags(options.runner, options.workers, options.beam)
+    output = publish.absolute(options.output)
+    with lock.hold(output):
+        publish.clear_up(output)
+        publish.make_room(output, options.overwrite)
+        plan_ = prepare(options)
+        job = plan_.job
+        publish.forget(output, job.build)
+        try:
+            if not publish.is_finished(job):
+                with Progress(job, sum(plan_.sizes)), runner.pipeline(flags) as pipeline:
+                    _ = pipeline | "convert" >> Convert(job, plan_.sources, plan_.format, plan_.range_bytes)
+                tokeniser = FORMATS[plan_.format].tokeniser
+                publish.finish(job, plan_.corpus, tokeniser, plan_.recorded, options.max_rejected)
+            return publish.publish(job, output, options.max_rejected)
+        except ValueError:  # the same inputs would come to the same end, so nothing is kept of them
+            storage.remove(job.build)
+            raise
 
 
 class Convert(beam.PTransform):
-    """Ranges -> shards on disk; yields the rows of each shard."""
+    """Sources -> shards on disk; yields the name of each shard.
 
-    def __init__(self, job: Job, ranges: Sequence[tuple[str, Range]], several: bool) -> None:
+    Args:
+        range_bytes: size of the pieces that workers take.
+    """
+
+    def __init__(self, job: Job, sources: Sequence[Source], format_: str, range_bytes: int) -> None:
         super().__init__()
-        self.job, self.ranges, self.several = job, list(ranges), several
+        self.job, self.sources, self.range_bytes = job, list(enumerate(sources)), range_bytes
+        self.several = FORMATS[format_].several
 
     def expand(self, begin: Any) -> beam.PCollection:
-        job = self.job
+        job, size = self.job, self.range_bytes
         slots: Any = ""
-        ranges = begin | "ranges" >> beam.Create(self.ranges, reshuffle=False)
+        ranges = (
+            begin
+            | "sources" >> beam.Create(self.sources)
+            | "plan" >> beam.FlatMapTuple(lambda number, source: ranges_of(number, source, size))
+        )
         if self.several and job.multi_intent == "clauses":
             counted = (
                 ranges
+                | "deal ranges to count" >> beam.Reshuffle()
                 | "count slots" >> beam.Map(lambda item: count_slots(item[1], job))
                 | "add counts up" >> beam.CombineGlobally(merge_slots)
             )
@@ -153,8 +197,14 @@ class Convert(beam.PTransform):
             | "deal ranges" >> beam.Reshuffle()
             | "spill" >> beam.ParDo(Spill(job), slots)
             | "by bucket" >> beam.GroupByKey()
-            | "merge" >> beam.MapTuple(lambda bucket, parts: merge(bucket, list(parts), job)["file"])
+            | "merge" >> beam.ParDo(Merge(job))
         )
+
+
+def ranges_of(number: int, source: Source, size: int) -> Iterator[tuple[str, Range]]:
+    """The ranges of a source, with the names of their files."""
+    for range_ in plan(source, size):
+        yield name_of(range_, number), range_
 
 
 class Spill(beam.DoFn):
@@ -181,42 +231,15 @@ class Spill(beam.DoFn):
             yield bucket, (path, numbers)
 
 
-def _flags(options: Options) -> list[str]:
-    """Beam's flags. A flag that nobody knows is an error: Beam itself would only log it."""
-    flags = [f"--runner={options.runner}", *options.beam]
-    if options.workers > 1:
-        flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={options.workers}"]
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    for group in PipelineOptions.__subclasses__():
-        try:
-            group._add_argparse_args(parser)  # type: ignore[arg-type]
-        except argparse.ArgumentError:
-            continue  # two groups share a flag; the first one is enough to know it
-    unknown = [flag for flag in parser.parse_known_args(flags)[1] if flag.startswith("-")]
-    if unknown:
-        raise ValueError(f"neither `convert` nor Beam knows `{unknown[0]}`; see `python -m pipelines convert --help`")
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    return [*flags, "--default_sdk_harness_log_level=WARNING"]
+class Merge(beam.DoFn):
+    """(bucket, its parts) -> name of the shard."""
 
+    def __init__(self, job: Job) -> None:
+        self.job = job
 
-class _Progress:
-    """One line on stderr, rewritten on a terminal: ranges read and shards written so far."""
-
-    def __init__(self, job: Job, total: int) -> None:
-        self.job, self.total, self.done = job, total, threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> None:
-        if sys.stderr.isatty():
-            self.thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        if self.thread.is_alive():
-            self.thread.join()
-            print(file=sys.stderr)
-
-    def _watch(self) -> None:
-        while not self.done.wait(0.5):
-            read, written = (len(list(Path(self.job.work(name)).glob("*.json"))) for name in ("reports", "entries"))
-            print(f"\rread {read:,} of {self.total:,} ranges, wrote {written:,} shards", end="", file=sys.stderr)
+    def process(self, element: tuple[str, Any]) -> Iterator[str]:
+        bucket, parts = element
+        entry = merge(bucket, list(parts), self.job)
+        Metrics.distribution("treewright", "rows_per_shard").update(entry["rows"])
+        Metrics.distribution("treewright", "bytes_per_shard").update(entry["size"])
+        yield entry["file"]

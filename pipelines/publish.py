@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import platform
 import shutil
@@ -11,12 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 import grammar
 from grammar import shard
 from grammar.infer import Counts
 from grammar.ontology import loads
+from pipelines import storage
 from pipelines.record import REASONS
 from pipelines.spill import Job, merge, reports
 
@@ -36,30 +36,29 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
         TooManyRejected: the message lists the commonest reasons.
         ShardError: rows in, out and rejected do not add up.
     """
-    rows_in, rejected, counts, tokenisers = 0, Counter[str](), Counts(), set[str]()
+    rows_in, counts, tokenisers = 0, Counts(), set[str]()
+    rejected, rejected_splits = Counter[str](), Counter[str]()
     for report in reports(job):
         rows_in += report["rows_in"]
         rejected.update(report["rejected"])
+        rejected_splits.update(report["rejected_splits"])
         tokenisers.update(name or tokeniser for name in report["tokenisers"])
         counts.merge(Counts.from_json(report["counts"]))
     _fill_gaps(job)
-    entries = [entry for entry in reports(job, "entries") if entry["split"]]
     manifest = shard.Manifest(corpus=corpus, rows_in=rows_in, options=options)
-    for entry in entries:
+    for entry in reports(job, "entries"):
         split = entry.pop("split")
         del entry["size"]
+        if not split:
+            manifest.rows_rejected = entry["rows"]
+            continue
         manifest.shards.append(entry)
         manifest.splits[split] = manifest.splits.get(split, 0) + entry["rows"]
         manifest.rows_out += entry["rows"]
-    refused = Path(job.build) / shard.REJECTED / shard.shard_name(shard.REJECTED, 0, 1)
-    if refused.exists():
-        splits = Counter(pq.read_table(refused, columns=["split"])["split"].to_pylist())
-        manifest.rejected_splits = dict(sorted(splits.items()))
-        manifest.rows_rejected = splits.total()
+    manifest.rejected_splits = dict(sorted(rejected_splits.items()))
     manifest.rejected = dict(sorted(rejected.items()))
     manifest.check()
-    if manifest.rows_rejected > max_rejected * rows_in:
-        raise TooManyRejected(explain(manifest, max_rejected))
+    _limit(manifest, max_rejected)
     if not manifest.rows_out:
         raise ValueError("no row was converted: the input is empty")
     if len(tokenisers) > 1:
@@ -74,44 +73,103 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
     manifest.grammar_sha256 = shard.grammar_sha256()
     manifest.ontology_sha256 = ontology.sha256()
     manifest.fingerprint = shard.fingerprint(manifest.shards)
-    shutil.rmtree(job.work())
-    shard.write_text(Path(job.build) / shard.ONTOLOGY, ontology.dumps())
-    shard.write_text(Path(job.build) / shard.MANIFEST, manifest.dumps())
+    storage.write(storage.join(job.build, shard.ONTOLOGY), ontology.dumps().encode())
+    storage.write(storage.join(job.build, shard.MANIFEST), manifest.dumps().encode())
     return manifest
 
 
-def make_room(output: Path, overwrite: bool) -> None:
+def absolute(output: str) -> str:
+    """Where the data set goes, links followed, so that a link stays one."""
+    output = storage.local(output)
+    return output.rstrip("/") if storage.is_remote(output) else str(Path(output).resolve())
+
+
+def build_of(output: str, fingerprint: str) -> str:
+    """The directory beside the output in which a job of this fingerprint works."""
+    return _beside(output, f"{fingerprint}.build")
+
+
+def is_finished(job: Job) -> bool:
+    """Whether a run that died had all but published."""
+    return storage.exists(storage.join(job.build, shard.MANIFEST))
+
+
+def make_room(output: str | Path, overwrite: bool) -> None:
     """See that a data set may appear here.
 
     Raises:
         FileExistsError: something is there that is not to be overwritten, or is no data set.
     """
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"{output} is a file; `--output` takes a directory")
-    if output.exists() and any(output.iterdir()):
-        if not overwrite:
-            raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
-        if not (output / shard.MANIFEST).exists():
-            raise FileExistsError(f"{output} is not a data set, so it is not overwritten; give another `--output`")
+    output = str(output)
+    if storage.is_remote(output):
+        there = bool(storage.below(output))
+    else:
+        path = Path(output)
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(f"{output} is a file; `--output` takes a directory")
+        there = path.exists() and any(path.iterdir())
+    if there and not overwrite:
+        raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
+    if there and not storage.exists(storage.join(output, shard.MANIFEST)) and not _half_revealed(output):
+        raise FileExistsError(f"{output} is not a data set, so it is not overwritten; give another `--output`")
 
 
-def clear_up(output: Path) -> None:
-    """Undo what killed runs left beside the output: builds go, and a data set that had given way comes back."""
-    olds = _left_behind(output, "old")
-    if len(olds) == 1 and not output.exists():
-        os.replace(olds[0], output)
-    for build in _left_behind(output, "build"):
-        shutil.rmtree(build, ignore_errors=True)
+def clear_up(output: str | Path) -> None:
+    """A data set that had given way to a run that was killed comes back. The caller holds the lock of the output."""
+    output = str(output)
+    if storage.is_remote(output):
+        return
+    old = Path(_beside(output, "old"))
+    if old.exists():
+        if Path(output).exists():
+            shutil.rmtree(old)
+        else:
+            os.replace(old, output)
+
+
+def forget(output: str, build: str) -> None:
+    """Remove what runs with other inputs or options left when they died."""
+    for path in _builds(output):
+        if path != build:
+            storage.remove(path)
+
+
+def publish(job: Job, output: str, max_rejected: float) -> shard.Manifest:
+    """Put a finished build where the data set belongs, and remove its temporary files.
+
+    Here one rename shows all of it, and a data set that stands there gives way whole. Object stores have no such
+    rename: there the old manifest goes first and the new one comes last, and what has no manifest is not a data set.
+    """
+    manifest = shard.Manifest(**json.loads(storage.read(storage.join(job.build, shard.MANIFEST))))
+    _limit(manifest, max_rejected)  # the run that finished it may have allowed more
+    if storage.is_remote(output):
+        _move_files(job, manifest, output)
+    else:
+        storage.remove(job.work())
+        reveal(Path(job.build), Path(output))
+    return manifest
 
 
 def reveal(build: Path, output: Path) -> None:
-    """Put the build where the data set belongs; one that stands there gives way whole."""
-    old = output.with_name(f".{output.name}.{os.getpid()}.old")
+    """Put the build where the data set belongs; one that stands there gives way whole. Both are on this machine."""
+    for path in build.rglob("*"):
+        if path.is_file() and path.name.startswith("."):  # a worker that was killed was writing it
+            path.unlink()
+        else:
+            _sync(path)  # a power cut must not leave a data set of empty files
+    _sync(build)
+    old = Path(_beside(str(output), "old"))
     if output.exists():
         shutil.rmtree(old, ignore_errors=True)
         os.replace(output, old)
     os.replace(build, output)
+    _sync(output.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _limit(manifest: shard.Manifest, allowed: float) -> None:
+    if manifest.rows_rejected > allowed * manifest.rows_in:
+        raise TooManyRejected(explain(manifest, allowed))
 
 
 def explain(manifest: shard.Manifest, allowed: float) -> str:
@@ -132,24 +190,51 @@ def versions(*packages: str) -> dict[str, str]:
     return {"treewright": grammar.__version__, "python": platform.python_version()} | found
 
 
-def _left_behind(output: Path, kind: str) -> list[Path]:
-    """Directories `.NAME.PID.kind` whose process has ended; one with our own number is of an earlier process."""
-    found = []
-    for path in output.parent.glob(f".{glob.escape(output.name)}.*.{kind}"):
-        pid = path.name.removeprefix(f".{output.name}.").removesuffix(f".{kind}")
-        if pid.isdecimal() and (int(pid) == os.getpid() or not _runs(int(pid))):
-            found.append(path)
-    return found
-
-
-def _runs(pid: int) -> bool:
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _move_files(job: Job, manifest: shard.Manifest, output: str) -> None:
+    storage.remove(storage.join(output, shard.MANIFEST))
+    made = {path.removeprefix(job.build + "/") for path in storage.below(job.build)}
+    made = {name for name in made if not name.startswith(("work/", "."))} - {shard.MANIFEST}
+    # An earlier try may have moved some of them already.
+    wanted = {entry["file"] for entry in manifest.shards} | {shard.ONTOLOGY} | made
+    if manifest.rejected:
+        wanted.add(f"{shard.REJECTED}/{shard.shard_name(shard.REJECTED, 0, 1)}")
+    for path in storage.below(output):
+        if path.removeprefix(output + "/") not in wanted:
+            storage.remove(path)
+    for name in sorted(made):
+        storage.move(storage.join(job.build, name), storage.join(output, name))
+    storage.move(storage.join(job.build, shard.MANIFEST), storage.join(output, shard.MANIFEST))
+    storage.remove(job.build)
+
+
+def _half_revealed(output: str) -> bool:
+    """Whether a finished build stands beside an output that has no manifest: a run died while it moved the files."""
+    return storage.is_remote(output) and any(
+        storage.exists(storage.join(path, shard.MANIFEST)) for path in _builds(output)
+    )
+
+
+def _builds(output: str) -> list[str]:
+    if storage.is_remote(output):
+        folder, _, name = output.rpartition("/")
+        found = {path.removeprefix(f"{folder}/").partition("/")[0] for path in storage.match(f"{folder}/.{name}.*/**")}
+        return sorted(f"{folder}/{build}" for build in found if build.endswith(".build"))
+    path = Path(output)
+    found_here = path.parent.glob(f".{glob.escape(path.name)}.*.build")
+    return sorted(str(build) for build in found_here if build.name.count(".") == path.name.count(".") + 3)
+
+
+def _beside(output: str, kind: str) -> str:
+    folder, _, name = output.rpartition("/")
+    return f"{folder}/.{name}.{kind}"
 
 
 def _fill_gaps(job: Job) -> None:

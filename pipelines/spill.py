@@ -152,7 +152,7 @@ def spill(name: str, range_: Range, job: Job, slots: str = "") -> Spilled:
         rejected_splits=dict(rejected_splits),
         counts=shapes.counts(found).to_json(),
         tokenisers=sorted(tokenisers),
-        read=range_.stop - range_.start,
+        read=range_.stop - range_.start + sum(range_.stops) - sum(range_.starts),
     )
     storage.write(job.work("reports", f"{name}.json"), json.dumps(report._asdict()).encode())
     return report

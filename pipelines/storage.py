@@ -201,9 +201,8 @@ def move(source: str, path: str) -> None:
 def remove(path: str) -> None:
     """Delete a file or a folder with all it holds; what is not there is gone already."""
     if is_remote(path):
-        found = [*match(path), *below(path)]
-        if found:
-            _beam().delete(found)
+        if found := {*match(path), *below(path)}:
+            _beam().delete(sorted(found))
     elif os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     elif os.path.exists(path):

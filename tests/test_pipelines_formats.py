@@ -225,7 +225,7 @@ def test_the_folder_above_all_inputs(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "x.tsv").touch()
 
-    assert tmp_path / "a" == folder_above([str(tmp_path / "a")])
-    assert tmp_path / "a" == folder_above([str(tmp_path / "a" / "x.tsv"), str(tmp_path / "a" / "b")])
-    assert tmp_path / "a" == folder_above([str(tmp_path / "a" / "*" / "*.tsv")])
-    assert tmp_path == folder_above([str(tmp_path / "a"), str(tmp_path / "*.tsv")])
+    assert tmp_path / "a" == Path(folder_above([str(tmp_path / "a")]))
+    assert tmp_path / "a" == Path(folder_above([str(tmp_path / "a" / "x.tsv"), str(tmp_path / "a" / "b")]))
+    assert tmp_path / "a" == Path(folder_above([str(tmp_path / "a" / "*" / "*.tsv")]))
+    assert tmp_path == Path(folder_above([str(tmp_path / "a"), str(tmp_path / "*.tsv")]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Annotated
@@ -56,11 +57,16 @@ def convert(
         ),
     ] = "",
     shards: Annotated[
-        int, typer.Option(help="Shards of each split; default: one per 64 MiB of input.", show_default=False)
+        int, typer.Option(help="Shards of each split; default: one per 32 MiB of input.", show_default=False)
     ] = 0,
     max_rejected: Annotated[float, typer.Option(help="Publish nothing if a larger share of rows is rejected.")] = 0.01,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands there.")] = False,
-    range_bytes: Annotated[int, typer.Option(help="Size of the pieces that workers take.")] = 16 << 20,
+    range_bytes: Annotated[
+        int, typer.Option(help="Size of the pieces that workers take; default: 16 MiB.", show_default=False)
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: print files, ranges, shards and estimated sizes.")
+    ] = False,
     runner: Annotated[str, typer.Option(help="Beam runner.")] = "FnApiRunner",
     workers: Annotated[int, typer.Option(help="Processes of the local runner.")] = 1,
     as_json: Json = False,
@@ -70,7 +76,9 @@ def convert(
     Example: `python -m pipelines convert --format massive --input 'data/*.jsonl' --output shards/massive`
 
     Every record becomes a row of a shard or of `rejected/`, with file, line and reason. The bytes are the same for
-    any number of workers and any size of range. Options that are not listed go to Beam (`--flink_master=...`).
+    any number of workers and any size of range. A job that died goes on where it was when the same command is given
+    again. Paths may be of any Beam filesystem (`gs://`, `s3://`, `hdfs://`), inputs `.gz` or in a `.zip`. Options that
+    are not listed go to Beam (`--flink_master=...`).
     """
     if multi_intent not in ("clauses", "label"):
         door.stop(f"`--multi-intent {multi_intent}`: the choices are `clauses` and `label`")
@@ -84,7 +92,7 @@ def convert(
         door.stop(f"`--offsets {offsets}`: the choices are `code-point`, `utf-16` and `byte`")
     if not 0 <= min_judgment <= 1 or fill < 1:
         door.stop("`--min-judgment` is a share between 0 and 1, `--fill` at least 1")
-    if shards < 0 or workers < 1 or range_bytes < 1:
+    if shards < 0 or workers < 1 or range_bytes < 0:
         door.stop("`--shards`, `--workers` and `--range-bytes` must be positive")
 
     import logging
@@ -96,33 +104,38 @@ def convert(
     ours.addHandler(notes)
     ours.setLevel(logging.INFO)
     ours.propagate = False
-    from pipelines.convert import Options, run
+    from pipelines.convert import Options, prepare, run
     from pipelines.formats import Reading
     from pipelines.splits import Dealing
 
     began = time.perf_counter()
     try:
-        manifest = run(
-            Options(
-                inputs=input_,
-                format=format_,
-                output=output,
-                corpus=corpus,
-                licence=licence,
-                reading=Reading(min_judgment, annotator, offsets.replace("code-point", "code point"), seed, fill),
-                multi_intent=multi_intent,
-                coordinate=coordinate,
-                dealing=Dealing(split_by, dev, test),
-                ontology=ontology,
-                shards=shards,
-                max_rejected=max_rejected,
-                overwrite=overwrite,
-                range_bytes=range_bytes,
-                runner=runner,
-                workers=workers,
-                beam=context.args,
-            )
+        options = Options(
+            inputs=input_,
+            format=format_,
+            output=output,
+            corpus=corpus,
+            licence=licence,
+            reading=Reading(min_judgment, annotator, offsets.replace("code-point", "code point"), seed, fill),
+            multi_intent=multi_intent,
+            coordinate=coordinate,
+            dealing=Dealing(split_by, dev, test),
+            ontology=ontology,
+            shards=shards,
+            max_rejected=max_rejected,
+            overwrite=overwrite,
+            range_bytes=range_bytes,
+            runner=runner,
+            workers=workers,
+            beam=context.args,
         )
+        if dry_run:
+            from pipelines.dry import describe, lines
+
+            described = describe(prepare(options))
+            print(json.dumps(described, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(described)))
+            return
+        manifest = run(options)
     except (ValueError, OSError, RuntimeError) as error:
         door.stop(str(error))
     if as_json:

@@ -10,8 +10,10 @@ file here that ends in its `FORMAT` (see `format.py`), then name it in the table
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
+from pipelines import storage
 from pipelines.formats import (
     bio,
     brackets,
@@ -74,7 +76,7 @@ def expand(
 
 
 def plan(source: Source, size: int = 16 << 20) -> list[Range]:
-    """Cut a source into ranges of about `size` bytes, each of whole records.
+    """Cut a source into ranges of about `size` bytes, each of whole records; what is packed is one range.
 
     Raises:
         ValueError: `size` is not positive.
@@ -82,7 +84,8 @@ def plan(source: Source, size: int = 16 << 20) -> list[Range]:
     """
     if size < 1:
         raise ValueError(f"a range of {size} bytes holds nothing")
-    return FORMATS[source.format].plan(source, size)
+    # To read the middle of a packed file everything before it must be unpacked.
+    return FORMATS[source.format].plan(source, sys.maxsize if storage.is_packed(source.path) else size)
 
 
 def read(range_: Range) -> Iterator[Utterance | Rejection]:

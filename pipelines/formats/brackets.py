@@ -29,6 +29,7 @@ from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, plan_whole, shown, whole
 from pipelines.formats.save import save_lines
 from pipelines.record import Example, Rejection, Utterance
+from pipelines.storage import plain
 
 _JSON = (".jsonl", ".json", ".ndjson")
 _HEADER = b"utterance\ttree"
@@ -38,18 +39,18 @@ _TEXTS = ("utterance", "tree", "split", "domain", "locale")
 
 def plan(source: Source, size: int) -> list[Range]:
     """Ranges of lines; a `.tree` file is one range."""
-    return plan_whole(source, size) if source.path.endswith(".tree") else plan_lines(source, size)
+    return plan_whole(source, size) if plain(source.path).endswith(".tree") else plan_lines(source, size)
 
 
 def read(range_: Range) -> Iterator[Utterance | Rejection]:
     """One row for each tree."""
     source = range_.source
-    if source.path.endswith(".tree"):
+    if plain(source.path).endswith(".tree"):
         yield _line(source, 1, whole(source.path))
         return
-    table = source.path.endswith((".tsv", *_JSON))  # where `#` may begin an utterance
+    table = plain(source.path).endswith((".tsv", *_JSON))  # where `#` may begin an utterance
     for number, line in numbered(range_):
-        if number == 1 and line == _HEADER and source.path.endswith(".tsv"):
+        if number == 1 and line == _HEADER and plain(source.path).endswith(".tsv"):
             continue
         if line.strip() and (table or not line.startswith(b"#")):
             yield _line(source, number, line)
@@ -59,9 +60,9 @@ def _line(source: Source, number: int, line: bytes) -> Utterance | Rejection:
     text = decode(line)
     if text is None:
         return source.reject(number, "R101", shown(line))
-    if source.path.endswith(_JSON):
+    if plain(source.path).endswith(_JSON):
         return _json(source, number, text)
-    if not source.path.endswith(".tsv"):
+    if not plain(source.path).endswith(".tsv"):
         return _alone(source, number, text)
     utterance, tab, tree = text.partition("\t")
     if not tab:

@@ -66,7 +66,7 @@ class Format:
     companions: tuple[str, ...] = ()
     tokeniser: str = "given"
     split_of: Callable[[str], str] = files.split_of
-    leave_out: Callable[[Path], bool] = lambda path: False
+    leave_out: Callable[[str], bool] = lambda path: False
     several: bool = False
     offsets: Unit = "none"
     writer: Writer | None = None

@@ -26,6 +26,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from pipelines import storage
 from pipelines.formats import files
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
@@ -42,9 +43,10 @@ def split_of(file: str) -> str:
     return "test" if Path(file).name.startswith("validate_") else files.split_of(file)
 
 
-def leave_out(path: Path) -> bool:
+def leave_out(path: str) -> bool:
     """`train_X.json` when `train_X_full.json`, of which it is a part, stands beside it."""
-    return not path.stem.endswith("_full") and path.with_name(f"{path.stem}_full.json").is_file()
+    stem = storage.plain(path).removesuffix(".json")
+    return not stem.endswith("_full") and storage.exists(storage.beside(path, f"{stem.rpartition('/')[2]}_full.json"))
 
 
 def read(range_: Range) -> Iterator[Utterance | Rejection]:
