@@ -13,8 +13,10 @@ below Chinese (two cells a character) and below combining marks (none).
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from grammar.tree import Span
@@ -77,12 +79,14 @@ class Place:
         line: the line, from 1, on which `source` begins.
         source: the text to show; the tree stands in it at `offset`.
         offset: in characters; the column of the tree in a table.
+        literal: whether `source` stands in the file as it is; not so for the strings of JSON and Parquet.
     """
 
     path: str
     line: int
     source: str
     offset: int = 0
+    literal: bool = True
 
     def position(self, index: int) -> tuple[int, int]:
         """(line, column), both from 1, of a character of the tree."""
@@ -92,22 +96,37 @@ class Place:
 
     def text(self, line: int) -> str:
         """A line of `source`, by its number in the file."""
-        return self.source.split("\n")[line - self.line].removesuffix("\r")
+        start = 0
+        for _ in range(line - self.line):
+            start = self.source.index("\n", start) + 1
+        end = self.source.find("\n", start)
+        return self.source[start : end if end >= 0 else None].removesuffix("\r")
+
+
+def fingerprint(finding: Finding, place: Place) -> str:
+    """A name of this finding that stays when lines move: a hash of code, file, row and place in the row.
+
+    Rows that are equal have equal findings, so a fingerprint may stand for several.
+    """
+    parts = [finding.code, place.path, finding.field, str(finding.span.start), str(finding.span.end), place.source]
+    return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def to_json(finding: Finding, place: Place) -> dict[str, Any]:
-    """A finding as plain values. `start` and `end` count characters of the tree, lines and columns from 1."""
+    """A finding as plain values. `start` and `end` count characters of the field, lines and columns from 1."""
     line, column = place.position(finding.span.start)
     end_line, end_column = place.position(finding.span.end)
     fix, related = finding.fix, finding.related
     return {
         "code": finding.code,
+        "severity": finding.severity,
         "message": finding.message,
         "file": place.path,
         "line": line,
         "column": column,
         "end_line": end_line,
         "end_column": end_column,
+        "field": finding.field,
         "start": finding.span.start,
         "end": finding.span.end,
         "help": finding.help,
@@ -116,69 +135,97 @@ def to_json(finding: Finding, place: Place) -> dict[str, Any]:
     }
 
 
+def concise(finding: Finding, place: Place) -> str:
+    """A finding as one line: `file:line:column: error[E201]: what is wrong`."""
+    line, column = place.position(finding.span.start)
+    return f"{shown(place.path)}:{line}:{column}: {finding.severity}[{finding.code}]: {shown(finding.message)}"
+
+
 def render(finding: Finding, place: Place) -> str:
     """A finding as text, several lines without a line end."""
     line, column = place.position(finding.span.start)
     marks = [(finding.span, "^")]
     notes = [f"help: {finding.help}"]
+    elsewhere = None
     if finding.related:
         marks.append((finding.related.span, "-"))
         at_line, at_column = place.position(finding.related.span.start)
         where = f"column {at_column}" if at_line == line else f"{at_line}:{at_column}"
         notes.insert(0, f"note: {finding.related.message} (at {where})")
-    source, carets = _underline(place, line, marks)
-    gutter = " " * len(str(line))
+        elsewhere = at_line if at_line != line else None
+    gutter = " " * len(str(max(line, elsewhere or 0)))
+    below = [f"{gutter} |"]
+    for number in sorted({line, elsewhere or line}):
+        source, carets = _underline(place, number, marks)
+        if len(below) > 1:
+            below.append(f"{gutter} ⋮")
+        below += [f"{number:>{len(gutter)}} | {source}".rstrip(), f"{gutter} | {carets}"]
     return "\n".join(
         [
-            f"error[{finding.code}]: {_safe(finding.message)}",
-            f"{gutter}--> {place.path}:{line}:{column}",
-            f"{gutter} |",
-            f"{line} | {source}".rstrip(),
-            f"{gutter} | {carets}",
-            *(f"{gutter} = {_safe(note)}" for note in notes),
+            f"{finding.severity}[{finding.code}]: {shown(finding.message)}",
+            f"{gutter}--> {shown(place.path)}:{line}:{column}",
+            *below,
+            *(f"{gutter} = {shown(note)}" for note in notes),
         ]
     )
+
+
+def shown(text: str) -> str:
+    """Text as it can be printed: what would move the cursor or turn the line round is replaced."""
+    return "".join(_visible(char) for char in text)
 
 
 def _underline(place: Place, line: int, marks: list[tuple[Span, str]]) -> tuple[str, str]:
     """The line as shown, and the marks below it."""
     text = place.text(line)
-    under = [" "] * (len(text) + 1)  # the last one is the place behind the end
-    first = 0
-    for span, mark in reversed(marks):
+    places = []  # (first, behind the last, mark) in this line; the end of a line can be marked, too
+    for span, mark in marks:
         start_line, start = place.position(span.start)
         end_line, end = place.position(span.end)
-        if start_line != line:
-            continue
-        first = min(start - 1, len(text))
-        last = end - 1 if end_line == line else len(text)
-        for i in range(first, min(max(last, first + 1), len(under))):
-            under[i] = mark
-    left, right = 0, len(under)
-    if len(text) > _WIDEST or sum(_cell(char)[1] for char in text) > _WIDEST:
-        left = max(0, first - _BEFORE)
+        if start_line <= line <= end_line and (start_line == line or mark == "^"):
+            first = min(start - 1, len(text)) if start_line == line else 0
+            last = end - 1 if end_line == line else len(text)
+            places.append((first, max(last, first + 1), mark))
+    # A line that fits is shown whole, a longer one around its first mark; none is measured that is longer.
+    left, right = 0, len(text) + 1
+    if len(text) > _WIDEST or sum(width for _, _, width in _cells(text)) > _WIDEST:
+        left = max(0, places[0][0] - _BEFORE) if places else 0
         right = min(right, left + _WIDEST)
-    head, tail = "…" * (left > 0), "…" * (right < len(under))
-    cells = [_cell(char) for char in (text + " ")[left:right]]
-    shown = "".join(char for char, _ in cells)
-    carets = "".join(mark * width for mark, (_, width) in zip(under[left:right], cells, strict=True))
-    return (head + shown + tail).rstrip(), (" " * len(head) + carets).rstrip()
+    head, tail = "…" * (left > 0), "…" * (right <= len(text))
+    parts, carets = [head], [" " * len(head)]
+    for start, part, width in _cells((text + " ")[left:right]):
+        here = [mark for first, last, mark in places if first < left + start + len(part) and left + start < last]
+        parts.append(" " * _TAB if part == "\t" else part)
+        carets.append((here[0] if here else " ") * width)
+    return ("".join(parts) + tail).rstrip(), "".join(carets).rstrip()
 
 
-def _cell(char: str) -> tuple[str, int]:
-    """What is shown for a character, and how many cells it takes."""
-    if char == "\t":
-        return " " * _TAB, _TAB
-    category = unicodedata.category(char)
-    if category in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(char) in _BIDI:
-        return "\ufffd", 1  # it would move the cursor or turn the line round
-    if category in ("Mn", "Me", "Cf"):
-        return char, 0
-    return char, 2 if unicodedata.east_asian_width(char) in "WF" else 1
+def _cells(text: str) -> list[tuple[int, str, int]]:
+    """(start, characters as shown, cells) of what a terminal shows as one: a letter with its accents, an emoji."""
+    visible = "".join(_visible(char) for char in text)
+    if visible.isascii() or "\t" in visible:
+        pieces = []
+        start = 0
+        for is_tab, group in groupby(visible, lambda char: char == "\t"):
+            part = "".join(group)
+            if is_tab or part.isascii():
+                pieces += [(start + i, char, _TAB if is_tab else 1) for i, char in enumerate(part)]
+            else:
+                pieces += [(start + a, b, c) for a, b, c in _cells(part)]
+            start += len(part)
+        return pieces
+    from rich.cells import split_graphemes
+
+    return [(start, visible[start:end], width) for start, end, width in split_graphemes(visible)[0]]
+
+
+def _visible(char: str) -> str:
+    """The character, or U+FFFD for one that would move the cursor or turn the line round."""
+    if " " <= char <= "~" or char == "\t":
+        return char
+    if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(char) in _BIDI:
+        return "\ufffd"
+    return char
 
 
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-
-
-def _safe(text: str) -> str:
-    return "".join(_cell(char)[0] for char in text)

@@ -82,12 +82,14 @@ def test_json() -> None:
     finding = Finding("E000", "m", Span(1, 4), "h", related=Related(Span(0, 1), "r"))
     assert to_json(finding, Place("f", 3, "x\t(a\n b)", 2)) == {
         "code": "E000",
+        "severity": "error",
         "message": "m",
         "file": "f",
         "line": 3,
         "column": 4,
         "end_line": 4,
         "end_column": 2,
+        "field": "tree",
         "start": 1,
         "end": 4,
         "help": "h",
