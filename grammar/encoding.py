@@ -112,7 +112,8 @@ def _all(text: str, field: str) -> Iterator[Finding]:
 
 def _finding(code: str, match: re.Match[str], mended: str | None, safe: bool, field: str, **names: str) -> Finding:
     span = Span(*match.span())
-    return finding(code, span, None if mended is None else Fix(span, mended, safe), field=field, **names)
+    fix = None if mended is None else Fix(span, mended, safe)
+    return finding(code, span, fix, None, field, **names)
 
 
 def _composed(text: str, field: str) -> Iterator[Finding]:

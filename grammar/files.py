@@ -170,7 +170,7 @@ def _parquet(path: str, names: Names) -> Iterator[Row]:
 def parquet_row(path: str, number: int, cell: dict[str, object], names: Names) -> Row:
     """The row `number` (from 1) of a Parquet file; its line in findings is that number."""
     text = cell.get(names.tree)
-    place = Place(path, number, text if isinstance(text, str) else "")
+    place = Place(path, number, text if isinstance(text, str) else "", literal=False)
     if not isinstance(text, str):
         return unreadable(place, "parquet", f"`{names.tree}` is null", "write a tree, or leave the row out")
     utterance = next((cell[name] for name in names.utterances if cell.get(name) is not None), None)
@@ -195,7 +195,7 @@ def parquet_batches(path: str, names: Names, rows: int = 16_384) -> Iterator[tup
         raise FileError("<stdin>: Parquet is not read from stdin; give a file")
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            wanted = (names.tree, *names.utterances, names.annotator, names.batch, names.split)
+            wanted = (names.tree, *names.utterances, names.annotator, names.batch, names.split, names.ignore)
             there = file.schema_arrow.names
             if names.tree not in there:
                 raise FileError(f"{path}: no column `{names.tree}`; the columns are {', '.join(there)}")

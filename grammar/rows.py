@@ -32,6 +32,7 @@ class Names:
         tree: the column of the trees.
         utterances: the columns of the utterance; the first that a row has is taken.
         annotator, batch, split: columns that are passed on.
+        ignore: the column of codes that are not to be reported; see `suppress.py`.
     """
 
     tree: str = "tree"
@@ -39,6 +40,7 @@ class Names:
     annotator: str = "annotator"
     batch: str = "batch"
     split: str = "split"
+    ignore: str = "ignore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Row:
         annotator, batch, split: the columns of these names, where the file has them.
         column: what the column of the tree is called.
         marked: the line begins with a byte-order mark.
+        spoken: what the column of the utterance is called, and where it begins in the line of a TSV file.
+        ignore: the column `ignore`, where the file has it.
     """
 
     place: Place
@@ -68,22 +72,34 @@ class Row:
     split: str | None = None
     column: str = "tree"
     marked: bool = False
+    spoken: tuple[str, int] = ("utterance", 0)
+    ignore: object = None
 
-    def with_tree(self, tree: str) -> str:
-        """The line with another tree in it."""
+    def with_tree(self, tree: str, utterance: str | None = None) -> str:
+        """The line with another tree in it, and (where it is given, and is text here) another utterance."""
+        name, start = self.spoken
+        said = utterance if isinstance(self.utterance, str) else None
         if self.form == "tsv":
-            at = self.place.offset
-            return self.raw[:at] + tree + self.raw[at + len(self.text or "") :]
+            edits = [(self.place.offset, self.text or "", tree)]
+            edits += [(start, str(self.utterance), said)] if said is not None else []
+            line = self.raw
+            for at, old, new in sorted(edits, reverse=True):
+                line = line[:at] + new + line[at + len(old) :]
+            return line
         if self.form == "jsonl":
-            return json.dumps({**json.loads(self.raw), self.column: tree}, ensure_ascii=False)
+            new_values = {self.column: tree} | ({name: said} if said is not None else {})
+            row = json.dumps({**json.loads(self.raw), **new_values}, ensure_ascii=False)
+            return row + "\r" * self.raw.endswith("\r")
         return tree
 
     def place_of(self, found: Finding) -> Place:
         """Where the text that a finding counts in was read: the tree's, the utterance's, or the line's."""
         if found.field == "tree":
             return self.place
-        source = self.raw if self.form == "tsv" or found.field == "line" else str(self.utterance)
-        return Place(self.place.path, self.place.line, source)
+        path, line = self.place.path, self.place.line
+        if found.field == "line" or self.form == "tsv":
+            return Place(path, line, self.raw, self.spoken[1] if found.field == "utterance" else 0)
+        return Place(path, line, str(self.utterance), literal=False)
 
 
 class LineReader:
@@ -129,9 +145,13 @@ class LineReader:
         at = columns.index(self.names.tree) if self.columns != PLAIN_TSV else 1
         offset = sum(map(len, cells[:at])) + at
         cell = dict(zip(columns, cells, strict=True))
-        utterance = next((cell[name] for name in self.names.utterances if name in cell), None)
+        name = next((name for name in self.names.utterances if name in cell), None)
         place = Place(place.path, place.line, raw, offset)
-        return self._row(place, "tsv", raw, cells[at], utterance, cell, marked)
+        if name is None:
+            return self._row(place, "tsv", raw, cells[at], None, cell, marked)
+        said = columns.index(name)
+        spoken = (name, sum(map(len, cells[:said])) + said)
+        return self._row(place, "tsv", raw, cells[at], cell[name], cell, marked, spoken)
 
     def _jsonl(self, place: Place, raw: str, marked: bool) -> Row:
         try:
@@ -141,14 +161,14 @@ class LineReader:
         name = self.names.tree
         if not isinstance(row, dict) or not isinstance(row.get(name), str):
             return unreadable(place, "jsonl", f"an object with a string `{name}` is needed", f'add `"{name}": "(...)"`')
-        utterance = next(
-            (row[key] for key in self.names.utterances if row.get(key)), row.get(self.names.utterances[-1])
-        )
+        key = next((key for key in self.names.utterances if row.get(key)), self.names.utterances[-1])
+        utterance = row.get(key)
         if not is_utterance(utterance):
             help_ = "write `utterance` as a string, or `words` as a list of strings"
             return unreadable(place, "jsonl", "the utterance is not text", help_)
         # The tree is shown as it reads, not as JSON writes it.
-        return self._row(Place(place.path, place.line, row[name]), "jsonl", raw, row[name], utterance, row, marked)
+        place = Place(place.path, place.line, row[name], literal=False)
+        return self._row(place, "jsonl", raw, row[name], utterance, row, marked, (key, 0))
 
     def _row(
         self,
@@ -159,10 +179,12 @@ class LineReader:
         utterance: str | list[str] | None,
         cell: Mapping[str, object],
         marked: bool,
+        spoken: tuple[str, int] = ("utterance", 0),
     ) -> Row:
         names = self.names
         annotator, batch, split = (as_text(cell.get(name)) for name in (names.annotator, names.batch, names.split))
-        return Row(place, form, raw, text, utterance, None, annotator, batch, split, names.tree, marked)
+        ignore = cell.get(names.ignore)
+        return Row(place, form, raw, text, utterance, None, annotator, batch, split, names.tree, marked, spoken, ignore)
 
 
 def is_utterance(value: Any) -> bool:

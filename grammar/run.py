@@ -154,9 +154,9 @@ class Run:
                     row = block.row(i)
                     self.rows += row.text is not None or row.problem is not None
                     found = self._check(row, ontology)
-                    if not crlf and row.raw.endswith("\r") and "E502" in self.codes:
+                    if not crlf and "E502" in self.codes and (at := _carriage_return(row)) >= 0:
                         crlf = True
-                        found.append(finding("E502", Span(len(row.raw) - 1, len(row.raw)), field="line"))
+                        found.append(finding("E502", Span(at, at + 1), field="line"))
                     found += [one for findings in seen for one in findings.get(i, ())]
                     if found:
                         yield Checked(row, found[:MOST], max(0, len(found) - MOST))
@@ -180,3 +180,10 @@ class Run:
         elif row.text is not None:
             found += check(row.text, ontology, row.utterance, self.tokeniser, self.codes)
         return found
+
+
+def _carriage_return(row: Row) -> int:
+    """Where a line end is CRLF, in a row's line or lines; -1 where none is."""
+    if row.form == "tree":
+        return row.raw.find("\r\n")
+    return len(row.raw) - 1 if row.raw.endswith("\r") else -1

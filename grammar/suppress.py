@@ -52,6 +52,41 @@ def codes(cell: str | Iterable[str]) -> frozenset[str]:
     return expand(code for code in given if code)
 
 
+class Marks:
+    """The marks in one `.trees` file, found in one quick look for the word.
+
+    Attributes:
+        problems: (line, why) of marks that name no rule.
+    """
+
+    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+        self.problems: list[tuple[int, str]] = []
+        self._lines: dict[int, frozenset[str]] = {}
+        self._rest: list[tuple[int, frozenset[str]]] = []
+        waiting: frozenset[str] = frozenset()
+        for number, line in enumerate(lines, 1):
+            if line.startswith((b"#", b"\xef\xbb\xbf#")):
+                try:
+                    found = mark(line.decode("utf-8-sig", "replace")) if b"treewright:" in line else None
+                except UnknownCode as error:
+                    self.problems.append((number, str(error)))
+                    continue
+                if found and found[0]:
+                    self._rest.append((number, found[1]))
+                elif found:
+                    waiting |= found[1]
+            elif waiting and line.strip():
+                self._lines[number] = waiting
+                waiting = frozenset()
+
+    def __call__(self, line: int) -> frozenset[str]:
+        """The codes that are ignored in a line."""
+        found = self._lines.get(line, frozenset())
+        for start, some in self._rest:
+            found = found | some if start <= line else found
+        return found
+
+
 class Baseline:
     """How often each finding may still occur; see `grammar.finding.fingerprint` for what counts as the same."""
 
@@ -94,6 +129,3 @@ def load_baseline(path: Path) -> Baseline:
     if not isinstance(findings, dict) or not all(isinstance(count, int) for count in findings.values()):
         raise BaselineError(f"{path} is no baseline; make one with `--write-baseline {path}`")
     return Baseline(findings.items())
-
-
-__all__ = ["Baseline", "BaselineError", "UnknownCode", "codes", "load_baseline", "mark"]

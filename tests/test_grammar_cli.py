@@ -37,7 +37,7 @@ def positions(result: Result) -> list[str]:
 
 
 def test_clean(tmp_path: Path) -> None:
-    file = write(tmp_path / "a.trees", f"# a comment (\n\n{GOOD}\r\n{GOOD}")
+    file = write(tmp_path / "a.trees", f"# a comment (\n\n{GOOD} \n{GOOD}")
     result = run("check", file)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "2 trees in 1 file: 0 findings" in result.stderr
@@ -96,7 +96,7 @@ def test_ontology_beside_the_input_and_given(tmp_path: Path) -> None:
     [
         (["check", "nothing.trees"], "cannot read nothing.trees"),
         (["check", "-", "--ontology", "nothing.toml"], "cannot read the ontology nothing.toml"),
-        (["check", "-", "--as", "xml"], "--as: unknown value `xml`; the values are trees, tree, tsv, jsonl"),
+        (["check", "-", "--as", "xml"], "--as: unknown value `xml`; the values are trees, tree, tsv, jsonl, parquet"),
         (["check", "-", "--tokeniser", "x"], "--tokeniser: unknown value `x`"),
         (["explain", "E999"], "unknown code `E999`"),
         (["format", "--write", "-"], "`--write` goes with neither"),
@@ -115,8 +115,10 @@ def test_bytes_that_are_not_utf_8(tmp_path: Path) -> None:
     file = tmp_path / "a.trees"
     file.write_bytes(GOOD.encode() + b"\n(a(caf\xe9))\n")
     result = run("check", file)
-    assert result.exit_code == 2
-    assert f"{file}:2: not UTF-8 (byte 0xe9)" in result.stderr
+    assert result.exit_code == 1
+    assert "error[E503]: the byte e9 is no UTF-8" in result.stdout
+    assert "2 | (a(caf\ufffd))" in result.stdout
+    assert run("format", file).exit_code == 2
 
 
 def test_colours_change_nothing_but_colours() -> None:

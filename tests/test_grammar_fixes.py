@@ -19,22 +19,26 @@ def checker(tree: str, utterance: str | list[str] | None) -> list[Finding]:
     return check(tree, ONTOLOGY, utterance)
 
 
+def title(words: str) -> str:
+    return f"(PlayMusicIntent(Title{words}))"
+
+
 @pytest.mark.parametrize(
     ("tree", "utterance", "safe", "unsafe"),
     [
         ("(and(StopIntent", None, None, "(and(StopIntent))"),
-        ("(PlayMusicIntent(Title(Star) Wars)", None, "(PlayMusicIntent(Title(Star) (Wars))", "(PlayMusicIntent(Title(Star) (Wars)))"),
         ("(PlayMusicIntent)", None, "(PlayMusicIntent())", "(PlayMusicIntent())"),
         ("(PlayMusicIntnt)", None, None, "(PlayMusicIntent())"),
-        ("(PlayMusicIntent(Titel(Jolene)))", "play Jolene", None, "(PlayMusicIntent(Title(Jolene)))"),
-        ("(PlayMusicIntent(Title(jolene)))", "play Jolene", None, "(PlayMusicIntent(Title(Jolene)))"),
-        ("(PlayMusicIntent(Title(AC\\DC)))", None, "(PlayMusicIntent(Title(AC\\\\DC)))", "(PlayMusicIntent(Title(AC\\\\DC)))"),
-        ("(PlayMusicIntent(Title(Cafe\u0301)))", "play Caf\u00e9", "(PlayMusicIntent(Title(Caf\u00e9)))", "(PlayMusicIntent(Title(Caf\u00e9)))"),
-        ("(PlayMusicIntent(Title Star Wars))", None, None, "(PlayMusicIntent(Title(Star)(Wars)))"),
-        ("(PlayMusicIntent(Title(Caf\u00c3\u00a9)))", None, None, "(PlayMusicIntent(Title(Caf\u00e9)))"),
-        ("(PlayMusicIntent(Title(Jo\x00lene))))", None, None, "(PlayMusicIntent(Title(Jolene)))"),
+        (title("(Star) Wars")[:-1], None, title("(Star) (Wars)")[:-1], title("(Star) (Wars)")),
+        ("(PlayMusicIntent(Titel(Jolene)))", "play Jolene", None, title("(Jolene)")),
+        (title("(jolene)"), "play Jolene", None, title("(Jolene)")),
+        (title("(AC\\DC)"), None, title("(AC\\\\DC)"), title("(AC\\\\DC)")),
+        (title("(Cafe\u0301)"), "play Caf\u00e9", title("(Caf\u00e9)"), title("(Caf\u00e9)")),
+        (title(" Star Wars"), None, None, title("(Star)(Wars)")),
+        (title("(Caf\u00c3\u00a9)"), None, None, title("(Caf\u00e9)")),
+        (title("(Jo\x00lene)") + ")", None, None, title("(Jolene)")),
     ],
-)  # fmt: skip
+)
 def test_fixes(tree: str, utterance: str | None, safe: str | None, unsafe: str) -> None:
     assert mend(tree, utterance, checker).tree == (safe or tree)
     assert mend(tree, utterance, checker, unsafe=True).tree == unsafe

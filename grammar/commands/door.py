@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,6 +24,7 @@ from grammar.tree import Tree
 
 if TYPE_CHECKING:
     from grammar.items import Annotated as Annotation
+    from grammar.run import Block, Run
 
 Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="`.trees`, `.tree`, `.tsv`, `.jsonl`, or `-`.")]
 Form = Annotated[
@@ -96,6 +102,8 @@ def show(console: Console, text: str, err: bool = False) -> None:
         return
     shown = Text(text)
     shown.highlight_regex(r"^error\[\w+\]", "bold red")
+    shown.highlight_regex(r"^warning\[\w+\]", "bold yellow")
+    shown.highlight_regex(r"^note\[\w+\]", "bold cyan")
     shown.highlight_regex(r"(?m)^ +\| +[-^ ]+$", "red")
     shown.highlight_regex(r"(?m)^ *\d* ?(-->|\||=)", "blue")
     shown.highlight_regex(r"\b(help|note):", "cyan")
@@ -110,6 +118,53 @@ def write(path: str, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         fail(f"cannot write {path}: {error.strerror}")
+
+
+@contextmanager
+def stdin_twice(paths: Iterable[str]) -> Iterator[Path | None]:
+    """Where stdin is among the inputs, keep it in a temporary file while this lasts, so that it can be read again."""
+    if "-" not in paths:
+        yield None
+        return
+    given = sys.stdin
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "stdin"
+        with copy.open("wb") as file:
+            shutil.copyfileobj(given.buffer, file)
+        with copy.open("rb") as again:
+            sys.stdin = io.TextIOWrapper(again, encoding="utf-8")
+            try:
+                yield copy
+            finally:
+                sys.stdin.detach()
+                sys.stdin = given
+
+
+def rewind(path: str) -> None:
+    """Read stdin from its begin, where `path` is stdin and it is kept."""
+    if path == "-":
+        sys.stdin.buffer.seek(0)
+
+
+@contextmanager
+def progress(run: Run) -> Iterator[None]:
+    """A bar on stderr for bytes read, on a terminal; packed files count as they are packed out."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    total = sum(os.path.getsize(path) for path in run.files if path != "-" and os.path.exists(path))
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("checking", total=total or None)
+
+        def advance(block: Block) -> None:
+            bar.update(task, advance=block.bytes, description=f"{run.rows:,} trees")
+
+        run.progress = advance
+        yield
 
 
 def count(number: int, noun: str) -> str:

@@ -11,7 +11,7 @@ An output is told of every finding in order, then that the run is over. None hol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from grammar.finding import Finding, Place
 
@@ -31,8 +31,8 @@ class Output:
         """One finding, and where its text was read."""
         raise NotImplementedError
 
-    def end(self, trees: dict[str, int]) -> None:
-        """After the last finding; `trees` has the number of trees of each file that was read."""
+    def end(self, files: Sequence[str]) -> None:
+        """After the last finding; `files` are those that were read."""
 
 
 def make(name: str, write: Callable[[str], object]) -> Output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from grammar.finding import Finding, Place, concise, fingerprint, render, shown
@@ -24,7 +24,7 @@ class GitHub(Output):
         line, column = place.position(finding.span.start)
         end_line, end_column = place.position(finding.span.end)
         level = {"note": "notice"}.get(finding.severity, finding.severity)
-        where = f"file={_property(place.path)},line={line},col={column}"
+        where = f"file={_property(shown(place.path))},line={line},col={column}"
         if end_line == line:  # a range over lines has no columns there
             where += f",endColumn={end_column}"
         title = _property(f"{finding.code} ({RULES[finding.code].title})")
@@ -67,31 +67,31 @@ class GitLab(Output):
         }
         self.write(("," if self.seen.total() > 1 else "") + "\n  " + dumps(issue))
 
-    def end(self, trees: dict[str, int]) -> None:
+    def end(self, files: Sequence[str]) -> None:
         self.write("\n]\n" if self.seen else "]\n")
 
 
 class JUnit(Output):
     """One test suite a file, one failed test a finding, one passed test for a file without any.
 
-    A suite begins with its counts, so the tests wait in a temporary file. Form: the `junit-10.xsd` of Jenkins' xUnit plugin.
+    A suite begins with its counts, so the tests wait in a temporary file. Form: `junit-10.xsd` of Jenkins' plugin.
     """
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__(write)
-        self.cases = tempfile.SpooledTemporaryFile(max_size=1 << 20)
-        self.path = ""
+        self.cases = tempfile.SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115  (`end` closes it)
         self.failures: dict[str, int] = {}
         self.starts: dict[str, list[tuple[int, int]]] = {}  # pieces of the temporary file
 
     def add(self, finding: Finding, place: Place) -> None:
         line, column = place.position(finding.span.start)
-        name = _attribute(f"{finding.code} at {line}:{column}")
+        file, name = _attribute(place.path), _attribute(f"{finding.code} at {line}:{column}")
+        kind, message = _attribute(finding.severity), _attribute(concise(finding, place))
         text = _xml(escape(render(finding, place)))
         start = self.cases.tell()
         case = (
-            f'    <testcase classname={_attribute(place.path)} name={name} file={_attribute(place.path)} line="{line}">\n'
-            f"      <failure type={_attribute(finding.severity)} message={_attribute(concise(finding, place))}>{text}</failure>\n"
+            f'    <testcase classname={file} name={name} file={file} line="{line}">\n'
+            f"      <failure type={kind} message={message}>{text}</failure>\n"
             "    </testcase>\n"
         )
         self.cases.write(case.encode("utf-8"))
@@ -102,8 +102,8 @@ class JUnit(Output):
             pieces.append((start, self.cases.tell()))
         self.failures[place.path] = self.failures.get(place.path, 0) + 1
 
-    def end(self, trees: dict[str, int]) -> None:
-        paths = list(dict.fromkeys([*trees, *self.failures]))
+    def end(self, files: Sequence[str]) -> None:
+        paths = list(dict.fromkeys([*files, *self.failures]))
         tests = sum(self.failures.get(path, 1) for path in paths)
         failures = sum(self.failures.values())
         self.write('<?xml version="1.0" encoding="UTF-8"?>\n')
@@ -117,7 +117,7 @@ class JUnit(Output):
                 while self.cases.tell() < stop:
                     self.write(self.cases.readline().decode("utf-8"))
             if not failed:
-                self.write(f'    <testcase classname={name} name="{trees[path]} trees" file={name}/>\n')
+                self.write(f'    <testcase classname={name} name="no findings" file={name}/>\n')
             self.write("  </testsuite>\n")
         self.write("</testsuites>\n")
         self.cases.close()

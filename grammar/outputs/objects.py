@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from grammar.finding import Finding, Place, to_json
 from grammar.outputs import Output
@@ -27,7 +28,7 @@ class Json(Output):
         self.write(("\n  " if self.first else ",\n  ") + dumps(to_json(finding, place)))
         self.first = False
 
-    def end(self, trees: dict[str, int]) -> None:
+    def end(self, files: Sequence[str]) -> None:
         self.write("]\n" if self.first else "\n]\n")
 
 

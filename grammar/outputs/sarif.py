@@ -5,6 +5,7 @@ Form: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0 P
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -34,7 +35,7 @@ class Sarif(Output):
         self.write(("\n" if self.first else ",\n") + dumps(_result(finding, place)))
         self.first = False
 
-    def end(self, trees: dict[str, int]) -> None:
+    def end(self, files: Sequence[str]) -> None:
         self.write("\n]}]}\n")
 
 

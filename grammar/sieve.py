@@ -1,0 +1,65 @@
+"""Which findings of a run are reported: not those that are ignored beside the tree, nor those of the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from grammar.files import opened
+from grammar.finding import Finding, Place
+from grammar.rows import Row
+from grammar.run import Checked
+from grammar.suppress import Baseline, Marks, UnknownCode, codes
+
+
+class Sieve:
+    """Takes rows with findings, gives what is left of them.
+
+    Args:
+        baseline: findings that were there before.
+        note: told once of each mark that names no rule.
+        stdin: where a copy of stdin lies, if that is one of the files.
+    """
+
+    def __init__(self, baseline: Baseline | None, note: Callable[[str], object], stdin: Path | None = None) -> None:
+        self.baseline, self.note, self.stdin = baseline, note, stdin
+        self.ignored = self.known = 0
+        self._marks: dict[str, Marks] = {}
+
+    def __call__(self, checked: Checked) -> Iterator[tuple[Finding, Place]]:
+        """What is reported of a row."""
+        ignored = self.ignores(checked.row)
+        for finding in checked.findings:
+            place = checked.row.place_of(finding)
+            if finding.code in ignored:
+                self.ignored += 1
+            elif self.baseline is not None and self.baseline.takes(finding, place):
+                self.known += 1
+            else:
+                yield finding, place
+
+    def ignores(self, row: Row) -> frozenset[str]:
+        """The codes that are ignored in a row, by comments or by its column."""
+        if row.form == "trees":
+            return self._of(row.place.path)(row.place.line)
+        if not row.ignore:
+            return frozenset()
+        try:
+            return codes(row.ignore if isinstance(row.ignore, (str, list)) else str(row.ignore))
+        except UnknownCode as error:
+            self.note(f"{row.place.path}:{row.place.line}: {error}")
+            return frozenset()
+
+    def _of(self, path: str) -> Marks:
+        """The marks of a file. Only a file with findings is looked through, and cut up only if it has marks."""
+        if path not in self._marks:
+            source = str(self.stdin) if path == "<stdin>" else path
+            self._marks[path] = Marks()
+            with opened(source) as file:
+                there = any(b"treewright:" in line for line in file)
+            if there:
+                with opened(source) as file:
+                    self._marks[path] = Marks(file)
+            for line, problem in self._marks[path].problems:
+                self.note(f"{path}:{line}: {problem}")
+        return self._marks[path]
