@@ -30,6 +30,8 @@ REASONS = {
     "R115": "an offset lies outside the text, or does not fit the surface text",
     "R116": "the annotators disagree",
     "R117": "too few of the row's judges accept it",
+    "R118": "a template that cannot be filled is no utterance",
+    "R119": "a slot in several pieces, or over several lines",
     # Making a tree.
     "R201": "the tree cannot be read",
     "R202": "a label cannot be written in the tree language",

@@ -48,8 +48,8 @@ def convert(
         str,
         typer.Option(help="What offsets count, if not what the format says: `code-point`, `utf-16` or `byte`."),
     ] = "",
-    seed: Annotated[int, typer.Option(help="Alexa, Dialogflow: seed of the values in templates.")] = 0,
-    fill: Annotated[int, typer.Option(help="Alexa, Dialogflow: utterances made of each template, at most.")] = 5,
+    seed: Annotated[int, typer.Option(help="Alexa: seed of the values in templates.")] = 0,
+    fill: Annotated[int, typer.Option(help="Alexa: utterances made of each template, at most.")] = 5,
     ontology: Annotated[
         str,
         typer.Option(

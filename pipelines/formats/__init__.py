@@ -15,13 +15,18 @@ from collections.abc import Iterator, Sequence
 
 from pipelines import storage
 from pipelines.formats import (
+    alexa,
     bio,
     brackets,
+    brat,
+    clu,
+    dialogflow,
     doccano,
     files,
     huggingface,
     hwu,
     labelstudio,
+    luis,
     massive,
     mtop,
     pizza,
@@ -55,6 +60,11 @@ FORMATS: dict[str, Format] = {
         labelstudio.FORMAT,
         doccano.FORMAT,
         hwu.FORMAT,
+        brat.FORMAT,
+        alexa.FORMAT,
+        dialogflow.FORMAT,
+        clu.FORMAT,
+        luis.FORMAT,
     )
 }
 

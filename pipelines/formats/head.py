@@ -7,6 +7,8 @@ import re
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from pipelines.formats.lines import decode
+
 SIZE = 1 << 16
 """Bytes that are looked at."""
 
@@ -33,8 +35,8 @@ class Head:
 
     @cached_property
     def text(self) -> str:
-        """The bytes as text; what is not UTF-8 is escaped."""
-        return self.data.decode("utf-8", "backslashreplace")
+        """The bytes as text; what is not UTF-8 is replaced."""
+        return decode(self.data) or self.data.decode("utf-8", "replace")
 
     @cached_property
     def lines(self) -> list[str]:
@@ -59,14 +61,14 @@ class Head:
 
     @cached_property
     def json(self) -> Any:
-        """The JSON value that begins here, as far as it goes; None for anything else."""
+        """The JSON value that begins here, as far as it goes where the file is cut off; None for no JSON."""
         text = self.text.strip()
         if not text.startswith(("{", "[")):
             return None
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
-            return None if self.is_whole else _closed(text)
+            return _closed(text)
 
     @property
     def first(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pipelines import storage
 from pipelines.formats.columns import LOSES
 from pipelines.formats.features import single
 from pipelines.formats.files import split_of
@@ -159,10 +160,10 @@ def _card(path: str) -> dict[str, Any]:
     """The names that a card declares, in the folder of a file or one above it."""
     import yaml
 
-    folder = os.path.dirname(path)
-    for place in (folder, os.path.dirname(folder)):
-        card = os.path.join(place, "README.md")
-        if not os.path.isfile(card):
+    folder = path.rpartition("/")[0]
+    for place in (folder, folder.rpartition("/")[0]):
+        card = f"{place}/README.md"
+        if not storage.exists(card):
             continue
         with open_file(card) as file:
             _, _, front = file.read().decode("utf-8", "replace").partition("---\n")

@@ -28,6 +28,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from pipelines import storage
 from pipelines.formats import yamls
 from pipelines.formats.features import Unwritable
 from pipelines.formats.format import Format, Writer
@@ -36,7 +37,7 @@ from pipelines.formats.jsons import whole_object
 from pipelines.formats.lines import Range, Source, decode, numbered, plan_whole, shown
 from pipelines.formats.offsets import located
 from pipelines.formats.save import create, write_list
-from pipelines.formats.text import LOSES, CharSlot, chunks, from_text, to_text, unmark
+from pipelines.formats.text import LOSES, UNPRINTED, CharSlot, chunks, from_text, to_text, unmark
 from pipelines.record import Example, Rejection, Utterance
 
 plan = plan_whole
@@ -44,7 +45,6 @@ plan = plan_whole
 _ENTITY = re.compile(r"\[(?P<value>[^\]]+?)\](?:\((?P<name>[^:)]+?)(?::(?P<synonym>[^)]+))?\)|(?P<fields>\{[^}]+?\}))")
 _LEFT = re.compile(r"\]\(|\]\{")  # the middle of a mark that is no whole one
 _ITEM = re.compile(r"^\s*[-*+]\s?(.*)$")
-_BREAKS = re.compile("[\\r\\n\\t\\v\\f\x1c-\x1e\x85\u2028\u2029\ufeff]")  # ends of lines to YAML or to Python
 _YAML = re.compile(r"(?m)^nlu:\s*$")
 _ENTRY = re.compile(r"(?m)^\s*-?\s*(intent|synonym|regex|lookup):")
 _MD_INTENT = re.compile(r"##\s*intent:\s*(\S.*?)\s*$")
@@ -53,7 +53,7 @@ _MD_INTENT = re.compile(r"##\s*intent:\s*(\S.*?)\s*$")
 def read(range_: Range) -> Iterator[Utterance | Rejection]:
     """One row for each example."""
     source = range_.source
-    path = source.path.removesuffix(".gz")
+    path = storage.plain(source.path)
     found = _json(source) if path.endswith(".json") else _markdown(range_) if path.endswith(".md") else _yaml(source)
     for number, item in enumerate(found, 1):
         if isinstance(item, Rejection):
@@ -197,7 +197,7 @@ def record(row: Example, variant: str) -> tuple[str, Any]:
         same = _marked(marked.strip()) == (text.strip(), [CharSlot(a, b, c) for a, b, c in slots])
     except ValueError:
         same = False
-    if not same or text != text.strip() or _BREAKS.search(text):
+    if not same or text != text.strip() or UNPRINTED.search(text):
         raise Unwritable("marks in text", repr(text))
     return intent, marked
 
@@ -232,7 +232,7 @@ def recognise(head: Head) -> Guess | None:
     """`nlu:` at the start of a line with `intent` entries, `## intent:`, or `rasa_nlu_data`."""
     if "rasa_nlu_data" in head.object:
         return Guess(3, "an object with `rasa_nlu_data`")
-    name = head.name.removesuffix(".gz")
+    name = storage.plain(head.name)
     if name.endswith((".yml", ".yaml")) and _YAML.search(head.text) and _ENTRY.search(head.text):
         return Guess(3, "YAML with `nlu:` and entries of `intent:` and `examples:`")
     if name.endswith(".md") and re.search(r"(?m)^##\s*intent:", head.text):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.formats.files import inputs_of
 from pipelines.formats.format import Format
 from pipelines.formats.head import SIZE, Guess, Head
 from pipelines.formats.lines import open_file
+from pipelines.storage import plain
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,18 +28,16 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def head_of(path: str) -> Head:
-    """The beginning of a file, and what stands beside it."""
+def head_of(path: str, siblings: frozenset[str]) -> Head:
+    """The beginning of a file, with the names of what stands beside it."""
     with open_file(path) as file:
         data = file.read(SIZE + 1)
-    folder = os.path.dirname(path) or "."
-    siblings = frozenset(os.listdir(folder)) if os.path.isdir(folder) else frozenset[str]()
-    return Head(os.path.basename(path), data[:SIZE], siblings, len(data) <= SIZE)
+    return Head(plain(path.rpartition("/")[2]), data[:SIZE], siblings, len(data) <= SIZE)
 
 
-def recognise_file(path: str, formats: Iterable[Format]) -> Verdict:
+def recognise_file(path: str, siblings: frozenset[str], formats: Iterable[Format]) -> Verdict:
     """Which of the formats a file is in."""
-    head = head_of(path)
+    head = head_of(path, siblings)
     guesses: list[tuple[Guess, str]] = []
     for format_ in formats:
         guess = format_.recognise(head)
@@ -59,10 +57,18 @@ def recognise_file(path: str, formats: Iterable[Format]) -> Verdict:
 def recognise(inputs: Sequence[str], formats: Iterable[Format]) -> Iterator[Verdict]:
     """A verdict for each file of the inputs, companions of another one left out."""
     formats = list(formats)
-    beside = {name for format_ in formats for name in format_.companions}
-    for path in inputs_of(inputs):
-        if Path(path).name not in beside:
-            yield recognise_file(path, formats)
+    companions = {name for format_ in formats for name in format_.companions}
+    paths = inputs_of(inputs)
+    folders: dict[str, set[str]] = {}
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        if folder not in folders:  # an input may be one file, whose companions are no inputs
+            folders[folder] = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()
+        folders[folder].add(plain(path.rpartition("/")[2]))
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if plain(name) not in companions:
+            yield recognise_file(path, frozenset(map(plain, folders[folder])), formats)
 
 
 def recognised(inputs: Sequence[str], formats: Iterable[Format] = ()) -> str:

@@ -34,6 +34,9 @@ LOSES = {
 }
 """What formats of raw text with flat slots cannot say."""
 
+UNPRINTED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ufeff]")
+"""Characters that formats of lines and YAML read as ends of lines, or refuse."""
+
 _BREAK = re.compile(r"[\t\r\n]")
 
 
