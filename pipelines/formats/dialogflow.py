@@ -129,7 +129,7 @@ def save(records: Iterable[tuple[str, dict[str, Any]]], folder: Path, split: str
 
 def recognise(head: Head) -> Guess | None:
     """A name with `_usersays_`, or phrases under `userSays` or `trainingPhrases`."""
-    if _USERSAYS.fullmatch(plain(head.name)) and "data" in head.first:
+    if _USERSAYS.fullmatch(head.name) and "data" in head.first:
         return Guess(3, "a name with `_usersays_` and phrases in parts, `data`")
     intents = head.object.get("intents")
     one = intents[0] if isinstance(intents, list) and intents and isinstance(intents[0], dict) else head.object

@@ -28,7 +28,7 @@ class Guess(NamedTuple):
 
 
 class Head:
-    """A file's name, its first bytes and the names beside it."""
+    """A file's name, its first bytes and the names beside it, all without the ending of a packing."""
 
     def __init__(self, name: str, data: bytes, siblings: frozenset[str] = frozenset(), whole: bool = True) -> None:
         self.name, self.data, self.siblings, self.is_whole = name, data.removeprefix(b"\xef\xbb\xbf"), siblings, whole

@@ -232,7 +232,7 @@ def recognise(head: Head) -> Guess | None:
     """`nlu:` at the start of a line with `intent` entries, `## intent:`, or `rasa_nlu_data`."""
     if "rasa_nlu_data" in head.object:
         return Guess(3, "an object with `rasa_nlu_data`")
-    name = storage.plain(head.name)
+    name = head.name
     if name.endswith((".yml", ".yaml")) and _YAML.search(head.text) and _ENTRY.search(head.text):
         return Guess(3, "YAML with `nlu:` and entries of `intent:` and `examples:`")
     if name.endswith(".md") and re.search(r"(?m)^##\s*intent:", head.text):

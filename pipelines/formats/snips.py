@@ -182,7 +182,7 @@ def save(records: Iterable[tuple[str, Any]], folder: Path, split: str, variant: 
 
 def recognise(head: Head) -> Guess | None:
     """An object of lists of `data`, or one with `intents` that hold `utterances`."""
-    if storage.plain(head.name).endswith((".yaml", ".yml")):
+    if head.name.endswith((".yaml", ".yml")):
         found = _YAML.search(head.text) and re.search(r"(?m)^utterances:|^type:\s*entity", head.text)
         return Guess(3, "YAML with `type: intent` and `utterances:`") if found else None
     intents = head.object.get("intents", head.object)
