@@ -26,27 +26,49 @@ class Parser:
     """A trained model, ready to parse."""
 
     def __init__(self, setup: Setup, model: Model) -> None:
-        self.setup, self.model = setup, model
+        from parser.decode import Search
+        from parser.single import Single
 
-    def parse(self, utterance: str | Sequence[str]) -> Parse:
-        """Parse one utterance: text, which is split as in training, or a list of words.
+        self.setup, self.model = setup, model.eval()
+        self.search = Search(self.model, setup.vocab)
+        on_cpu = self.search.folded.bias_F.device.type == "cpu"
+        self.single = Single(self.search) if on_cpu else None
+
+    def parse(self, utterance: str | Sequence[str], beam: int = 1) -> Parse:
+        """Parse one utterance as fast as it can be answered: text, which is split as in training, or a list of words.
+
+        Args:
+            utterance: what to parse.
+            beam: how many trees grow at once; above 1 the next best are in `Parse.others`.
 
         Raises:
             ValueError: there is no word in it.
         """
-        return self.parse_many([utterance])[0]
+        if self.single is None or beam > 1:
+            return self.parse_many([utterance], beam=beam)[0]
+        return self.single.parse(self.words(utterance, 1))
 
-    def parse_many(self, utterances: Sequence[str | Sequence[str]], batch_size: int = 128) -> list[Parse]:
+    def parse_many(
+        self, utterances: Sequence[str | Sequence[str]], batch_size: int = 128, beam: int = 1
+    ) -> list[Parse]:
         """Parse many utterances in batches; the result is in the given order."""
-        from grammar.words import words
         from parser.evaluate import parse_all
 
-        tokeniser = self.setup.vocab.tokeniser
-        split = [words(text, tokeniser) if isinstance(text, str) else list(text) for text in utterances]
-        for number, tokens in enumerate(split, 1):
-            if not tokens:
-                raise ValueError(f"utterance {number} has no words")
-        return parse_all(self.model, self.setup.vocab, split, batch_size)
+        split = [self.words(utterance, number) for number, utterance in enumerate(utterances, 1)]
+        return parse_all(self.search, split, batch_size, beam=beam)
+
+    def words(self, utterance: str | Sequence[str], number: int = 1) -> list[str]:
+        """An utterance as the model reads it; `number` is for the message.
+
+        Raises:
+            ValueError: there is no word in it.
+        """
+        from grammar.words import words
+
+        tokens = words(utterance, self.setup.vocab.tokeniser) if isinstance(utterance, str) else list(utterance)
+        if not tokens:
+            raise ValueError(f"utterance {number} has no words")
+        return tokens
 
 
 def load(directory: str | Path, device: str = "cpu") -> Parser:

@@ -1,4 +1,4 @@
-"""python -m parser train | evaluate | parse | bench
+"""python -m parser train | evaluate | parse | serve | load-test | bench
 
 Results go to stdout, progress and log to stderr. Exit codes: 0 done, 2 could not run."""
 
@@ -8,7 +8,9 @@ import typer
 
 from parser.commands.bench import bench
 from parser.commands.evaluate import evaluate
+from parser.commands.load_test import load_test
 from parser.commands.parse import parse
+from parser.commands.serve import serve
 from parser.commands.train import train
 
 app = typer.Typer(
@@ -22,6 +24,8 @@ app = typer.Typer(
 app.command()(train)
 app.command()(evaluate)
 app.command()(parse)
+app.command()(serve)
+app.command()(load_test)
 app.command()(bench)
 
 if __name__ == "__main__":

@@ -1,29 +1,37 @@
-"""Greedy search in lock-step: all utterances of a batch take one action at a time, under the mask.
+"""Greedy and beam search in lock-step: all trees of a batch take one action at a time, under the mask.
 
 Every output is a whole tree that the ontology allows: the mask knows what may come next, and takes
-away what could not be completed within the budget of actions.
+away what could not be completed within the budget of actions. The beam is a dimension of the batch:
+`beam` rows next to each other grow for one utterance, and greedy search is a beam of one. Utterances
+that are finished leave the batch. On a GPU the host looks at the device every few steps only.
 
-    B utterances   W words   S symbols   D open nodes   L labels
+    B utterances   K beam   R = B K rows   W words   S symbols   D open nodes   L labels
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from grammar.actions import NT as nt
 from grammar.actions import RED, TER, Action, build
 from grammar.tree import Tree
 from parser.batch import make_input
+from parser.folded import Folded, Words
 from parser.legal import LegalState
-from parser.model import NEVER, Memory, Model, lstm_step
+from parser.model import NEVER, Model
 from parser.vocab import RED_SYMBOL, Vocab
 
 SPARE_ACTIONS, ACTIONS_PER_WORD = 24, 4
 """The longest sequence is `SPARE_ACTIONS + ACTIONS_PER_WORD * words`; flat requests take about two a word."""
+LOOK_EVERY = 8
+"""Steps between looks of the host at a GPU: how many rows are unfinished."""
+SHRINK = 0.8
+"""Finished utterances leave when no more than this share is unfinished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +43,14 @@ class Parse:
         tree: its best tree.
         positions: for each leaf, the position it was copied from, or -1.
         score: log-probability of the actions, in nats.
+        others: with a beam, the next best parses, best first.
     """
 
     words: list[str]
     tree: Tree
     positions: list[int]
     score: float
+    others: list[Parse] = field(default_factory=list)
 
 
 def max_actions(length: Tensor) -> Tensor:
@@ -49,123 +59,206 @@ def max_actions(length: Tensor) -> Tensor:
 
 
 class _Stack:
-    """The stack-LSTM of B growing trees: slot t + 1 holds what action t pushed, slot 0 the bottom."""
+    """The stack-LSTM of R growing trees: its top, and below every open node what a RED goes back to."""
 
-    def __init__(self, model: Model, memory: Memory, steps: int, max_open: int) -> None:
-        self.model = model
-        h, c = model.start(model.stack_start, memory)
-        rows = len(h)
-        self.rows_B = torch.arange(rows, device=h.device)
-        self.h_BXH = h.new_zeros(rows, steps + 2, h.size(-1))
-        self.c_BXH = torch.zeros_like(self.h_BXH)
-        self.h_BXH[:, 0], self.c_BXH[:, 0] = h, c
-        width = model.config.action_dim
-        self.total_BDA = h.new_zeros(rows, max_open + 1, width)
-        self.many_BD = h.new_zeros(rows, max_open + 1)
-        self.slot_BD = torch.zeros(rows, max_open + 1, dtype=torch.long, device=h.device)
-        self.step = 0
+    def __init__(self, folded: Folded, start: tuple[Tensor, Tensor], max_open: int) -> None:
+        self.folded = folded
+        self.h_RH, self.c_RH = start
+        rows, width = self.h_RH.shape
+        self.below_h_RDH = self.h_RH.new_zeros(rows, max_open + 2, width)
+        self.below_c_RDH = torch.zeros_like(self.below_h_RDH)
+        self.total_RDA = self.h_RH.new_zeros(rows, max_open + 2, folded.config.action_dim)
+        self.many_RD = self.h_RH.new_zeros(rows, max_open + 2)
 
-    def top(self) -> Tensor:
-        """[B, 1, H]"""
-        return self.h_BXH[:, self.step][:, None]
+    def keep(self, rows: Tensor) -> None:
+        for name in ("h_RH", "c_RH", "below_h_RDH", "below_c_RDH", "total_RDA", "many_RD"):
+            setattr(self, name, getattr(self, name).index_select(0, rows))
 
-    def push(self, symbol_B: Tensor, vector_BA: Tensor, parent_B: Tensor, depth_B: Tensor) -> None:
-        """`parent_B` and `depth_B` are the open label and the number of open nodes before the action."""
-        rows, size = self.rows_B, self.model.L
-        red = symbol_B == RED_SYMBOL
-        opens = (symbol_B >= 1) & (symbol_B <= size)
-        mean = self.total_BDA[rows, depth_B] / self.many_BD[rows, depth_B].clamp(min=1)[:, None]
-        node = self.model.composed(self.model.embed((parent_B + 1).clamp(max=size)), mean)
-        vector = torch.where(red[:, None], node, vector_BA)
-        below = torch.where(red, self.slot_BD[rows, depth_B] - 1, self.step).clamp(min=0)
-        cell = self.model.stack
-        gates = vector @ cell.weight_ih.T + cell.bias_ih
-        h, c = lstm_step(cell, gates, self.h_BXH[rows, below], self.c_BXH[rows, below])
-        self.step += 1
-        self.h_BXH[:, self.step], self.c_BXH[:, self.step] = h, c
+    def push(self, words: Words, choice_R: Tensor, parent_R: Tensor, depth_R: Tensor) -> None:
+        """`parent_R` and `depth_R` are the open label and the number of open nodes before the action."""
+        folded, rows = self.folded, torch.arange(len(choice_R), device=choice_R.device)
+        red = choice_R == RED_SYMBOL
+        opens = (choice_R >= 1) & (choice_R <= folded.model.L)
+        mean = self.total_RDA[rows, depth_R] / self.many_RD[rows, depth_R].clamp(min=1)[:, None]
+        assert folded.node_PA is not None and folded.children_AA is not None and folded.stack_S4H is not None
+        node = torch.tanh(folded.node_PA[parent_R] + functional.linear(mean, folded.children_AA))
+        vector = _of(choice_R, folded.S, folded.embed_SA, words.vector_BWA)
+        gates = _of(choice_R, folded.S, folded.stack_S4H, words.stack_BW4H)
+        vector = torch.where(red[:, None], node, vector)
+        gates = torch.where(red[:, None], functional.linear(node, folded.stack_in, folded.stack_bias), gates)
+        h = torch.where(red[:, None], self.below_h_RDH[rows, depth_R], self.h_RH)
+        c = torch.where(red[:, None], self.below_c_RDH[rows, depth_R], self.c_RH)
+        # Below a node that opens lies what was the top; elsewhere the same goes to a place nobody reads.
+        at = torch.where(opens, depth_R + 1, self.many_RD.size(1) - 1)
+        self.below_h_RDH[rows, at], self.below_c_RDH[rows, at] = self.h_RH, self.c_RH
+        self.total_RDA[rows, at], self.many_RD[rows, at] = 0.0, 0.0
+        self.h_RH, self.c_RH = _lstm(gates + functional.linear(h, folded.stack_hh), c)
         # A word or a closed node is one more child of the node that is open afterwards.
-        to = torch.where(red, (depth_B - 1).clamp(min=0), depth_B)
-        adds = (~opens).to(h.dtype)
-        self.total_BDA[rows, to] += vector * adds[:, None]
-        self.many_BD[rows, to] += adds
-        at = (depth_B + 1).clamp(max=self.slot_BD.size(1) - 1)
-        self.slot_BD[rows, at] = torch.where(opens, self.step, self.slot_BD[rows, at])
-        self.total_BDA[rows, at] *= (~opens)[:, None]
-        self.many_BD[rows, at] *= ~opens
+        to = torch.where(red, (depth_R - 1).clamp(min=0), depth_R)
+        self.total_RDA[rows, to] += vector * ~opens[:, None]
+        self.many_RD[rows, to] += ~opens
 
 
-@torch.inference_mode()
+class Search:
+    """A model made ready to parse; make it anew when its weights have changed."""
+
+    def __init__(self, model: Model, vocab: Vocab) -> None:
+        self.model, self.vocab = model, vocab
+        self.look_every = 1 if model.embed.weight.device.type == "cpu" else LOOK_EVERY
+        with torch.inference_mode():
+            self.folded = Folded(model)
+
+    @torch.inference_mode()
+    def parse(self, utterances: Sequence[list[str]], beam: int = 1) -> list[Parse]:
+        """The best trees of utterances none of which is empty.
+
+        Args:
+            utterances: lists of words.
+            beam: how many trees grow for each; 1 takes the best action at every step.
+        """
+        return [
+            self._parses(words, found) for words, found in zip(utterances, self._run(utterances, beam), strict=True)
+        ]
+
+    def _run(self, utterances: Sequence[list[str]], beam: int) -> list[list[tuple[float, list[int]]]]:
+        model, folded, vocab = self.model, self.folded, self.vocab
+        device = folded.bias_F.device
+        memory = model.encode(make_input(utterances, vocab).to(device))
+        each = torch.arange(len(utterances), device=device).repeat_interleave(beam)
+        words = folded.words(memory)
+        words = words.keep(each) if beam > 1 else words
+        budget_R = max_actions(words.length_B).clamp(min=model.legal.smallest)
+        legal = LegalState(model.legal, budget_R, vocab.max_open)
+        steps = int(budget_R.max())
+        h = c = None
+        if self.model.config.history:
+            h0, c0 = (x.index_select(0, each) for x in model.start(model.history_start, memory))
+            assert folded.history_S4H is not None and folded.recur_XH is not None
+            first = functional.linear(h0, folded.recur_XH[: 4 * folded.H]) + folded.history_S4H[folded.S]
+            h, c = _lstm(first, c0)
+        stack = None
+        if self.model.config.stack:
+            start = tuple(x.index_select(0, each) for x in model.start(model.stack_start, memory))
+            stack = _Stack(folded, (start[0], start[1]), vocab.max_open)
+        sibling_RD = torch.zeros(len(each), vocab.max_open + 2, dtype=torch.long, device=device)
+        front_R = torch.zeros(len(each), dtype=torch.long, device=device)
+        # All but the first row of an utterance start without a chance: they would be copies.
+        score_R = torch.where(torch.arange(len(each), device=device) % beam == 0, 0.0, NEVER)
+        taken_RT = torch.full((len(each), steps), -1, dtype=torch.long, device=device)
+        live = list(range(len(utterances)))
+        found: list[list[tuple[float, list[int]]]] = [[] for _ in utterances]
+
+        for step in range(steps):
+            rows = torch.arange(len(front_R), device=device)
+            labels, word, red = legal.mask()
+            done = legal.done_B
+            parent_R, depth_R = legal.parent_B(), legal.depth_B
+            recur = None if h is None or folded.recur_XH is None else functional.linear(h, folded.recur_XH)
+            sums = folded.features(
+                words,
+                None if recur is None else recur[:, 4 * folded.H :],
+                None if stack is None else stack.h_RH,
+                parent_R,
+                sibling_RD[rows, depth_R],
+                front_R,
+            )
+            scores, kinds = folded.scores(words, sums, front_R)
+            # A finished row chooses RED for ever, at no cost.
+            logp = model.normalise(scores, kinds, (labels, word, red | done))
+            options = self._merged(logp, words)
+            if beam == 1:
+                gain_R, choice_R = options.max(-1)
+                score_R = score_R + gain_R * ~done
+            else:
+                options = torch.where(done[:, None] & (options > NEVER / 2), 0.0, options)
+                total = (score_R[:, None] + options).view(-1, beam * options.size(1))
+                best = total.topk(beam, -1)
+                origin = torch.div(best.indices, options.size(1), rounding_mode="floor")
+                choice_R = (best.indices % options.size(1)).flatten()
+                score_R = best.values.flatten()
+                # Rows of one utterance share its words, so only what has grown changes places.
+                moved = (origin + torch.arange(len(origin), device=device)[:, None] * beam).flatten()
+                legal.keep(moved)
+                sibling_RD, front_R, taken_RT = (x.index_select(0, moved) for x in (sibling_RD, front_R, taken_RT))
+                recur, c = (None if x is None else x.index_select(0, moved) for x in (recur, c))
+                if stack is not None:
+                    stack.keep(moved)
+                done, parent_R, depth_R = legal.done_B, legal.parent_B(), legal.depth_B
+            taken_RT[:, step] = torch.where(done, -1, choice_R)
+            legal.take(choice_R)
+            copied = choice_R >= folded.S
+            if recur is not None and c is not None and folded.history_S4H is not None:
+                gates = _of(choice_R, folded.S, folded.history_S4H, words.history_BW4H)
+                h, c = _lstm(recur[:, : 4 * folded.H] + gates, c)
+            if stack is not None:
+                stack.push(words, choice_R, parent_R, depth_R)
+            # After NT the new node has no child; after TER or RED the open one has this one.
+            opens = (choice_R >= 1) & (choice_R <= model.L)
+            last = torch.where(choice_R == RED_SYMBOL, parent_R + 1, torch.where(opens, 0, model.S))
+            sibling_RD[rows, legal.depth_B] = last.clamp(max=model.S)
+            front_R = torch.where(copied & ~done, choice_R - model.S + 1, front_R)
+            if (step + 1) % self.look_every and step + 1 < steps:
+                continue
+            unfinished = legal.look()
+            if unfinished and unfinished > SHRINK * len(front_R):
+                continue
+            whole = legal.done_B.view(-1, beam).all(-1)
+            staying = torch.nonzero(~whole)[:, 0]
+            if unfinished and len(staying) == len(live):
+                continue
+            ended, going = whole.tolist(), []
+            scores_of, taken_of = score_R.view(-1, beam).tolist(), taken_RT.view(-1, beam, steps)
+            for place, (utterance, over) in enumerate(zip(live, ended, strict=True)):
+                if over:
+                    rows_of = zip(scores_of[place], taken_of[place].tolist(), strict=True)
+                    found[utterance] = [(score, row) for score, row in rows_of if score > NEVER / 2]
+                else:
+                    going.append(utterance)
+            live = going
+            if not live:
+                break
+            stay = (staying[:, None] * beam + torch.arange(beam, device=device)).flatten()
+            words = words.keep(stay)
+            legal.keep(stay)
+            sibling_RD, front_R, taken_RT, score_R = (
+                x.index_select(0, stay) for x in (sibling_RD, front_R, taken_RT, score_R)
+            )
+            h, c = (None if x is None else x.index_select(0, stay) for x in (h, c))
+            if stack is not None:
+                stack.keep(stay)
+        return found
+
+    def _merged(self, logp_RX: Tensor, words: Words) -> Tensor:
+        """[R, S + W]: with `marginal`, all ways to write one word as one option, at the likeliest position."""
+        if not (self.model.config.marginal and self.model.config.copy):
+            return logp_RX
+        symbols, copies = logp_RX[:, : self.model.S], logp_RX[:, self.model.S :]
+        same_RWW = (words.surface_BW[:, :, None] == words.surface_BW[:, None]) & words.real_BW[:, None]
+        raw_RWW = copies[:, None].expand_as(same_RWW).masked_fill(~same_RWW, NEVER)
+        lexical = words.lexical_BW.clamp(min=0)
+        known = words.lexical_BW >= 0
+        together = torch.logaddexp(raw_RWW.logsumexp(-1), symbols.gather(1, lexical).masked_fill(~known, NEVER))
+        likeliest = raw_RWW.argmax(-1) == torch.arange(copies.size(1), device=copies.device)
+        together = together.masked_fill(~(likeliest & words.real_BW), NEVER)
+        # The lexicon's own way has gone into the copy; where no copy may come, it has not been allowed either.
+        gone = torch.zeros_like(symbols, dtype=torch.bool).scatter_(1, lexical, known)
+        gone[:, RED_SYMBOL] = False
+        return torch.cat([symbols.masked_fill(gone, NEVER), together], -1)
+
+    def _parses(self, words: list[str], found: list[tuple[float, list[int]]]) -> Parse:
+        ordered = sorted(found, key=lambda pair: -pair[0])
+        parses = [parse_of(words, choices, score, self.vocab) for score, choices in ordered]
+        best = parses[0]
+        return Parse(best.words, best.tree, best.positions, best.score, parses[1:])
+
+
 def greedy(model: Model, vocab: Vocab, utterances: Sequence[list[str]]) -> list[Parse]:
     """The best action at every step, for utterances none of which is empty."""
-    device = next(model.parameters()).device
-    inputs = make_input(utterances, vocab).to(device)
-    memory = model.encode(inputs)
-    rows = len(utterances)
-    budget_B = max_actions(inputs.length_B).clamp(min=model.legal.smallest)
-    legal = LegalState(model.legal, budget_B, vocab.max_open)
-    longest = int(budget_B.max())
-    stack = _Stack(model, memory, longest, vocab.max_open) if model.config.stack else None
-    history = state = None
-    if model.config.history:
-        h, c = model.start(model.history_start, memory)
-        first = model.embed.weight[model.S].expand(rows, 1, -1)
-        history, state = model.history(first, (h[None], c[None].contiguous()))
-    at_B = torch.arange(rows, device=device)
-    sibling_BD = torch.zeros(rows, vocab.max_open + 2, dtype=torch.long, device=device)
-    front_B = torch.zeros(rows, dtype=torch.long, device=device)
-    score_B = torch.zeros(rows, device=device)
-    taken: list[Tensor] = []
-    for _ in range(longest):
-        labels, word, red = legal.mask()
-        done = legal.done_B
-        # A finished row chooses RED for ever, at no cost.
-        mask = (labels[:, None], word[:, None], (red | done)[:, None])
-        parent_B, depth_B = legal.parent_B(), legal.depth_B
-        sibling_B = sibling_BD[at_B, depth_B]
-        top = stack.top() if stack else None
-        logp = model.decide(memory, history, top, parent_B[:, None], sibling_B[:, None], front_B[:, None], mask)[:, 0]
-        best_B, choice_B = _choose(logp, model, memory)
-        score_B = score_B + best_B * ~done
-        taken.append(torch.where(done, -1, choice_B))
-        copied = choice_B >= model.S
-        legal.take(choice_B)
-        symbol_B = torch.where(copied, -1, choice_B)
-        copy_B = torch.where(copied, choice_B - model.S, -1)
-        vector = model.action_vectors(symbol_B[:, None], copy_B[:, None], memory)
-        if model.config.history:
-            history, state = model.history(vector, state)
-        if stack:
-            stack.push(choice_B, vector[:, 0], parent_B, depth_B)
-        # After NT the new node has no child; after TER or RED the open one has this one.
-        opens = (choice_B >= 1) & (choice_B <= model.L)
-        last = torch.where(choice_B == RED_SYMBOL, parent_B + 1, torch.where(opens, 0, model.S))
-        sibling_BD[at_B, legal.depth_B] = last.clamp(max=model.S)
-        front_B = torch.where(copied & ~done, copy_B + 1, front_B)
-        if bool(legal.done_B.all()):
-            break
-    sequences = torch.stack(taken, 1).tolist()
-    scores = score_B.tolist()
-    return [_parse(words, row, score, vocab) for words, row, score in zip(utterances, sequences, scores, strict=True)]
+    return Search(model, vocab).parse(utterances)
 
 
-def _choose(logp_BX: Tensor, model: Model, memory: Memory) -> tuple[Tensor, Tensor]:
-    """(log-probability, place) of the best symbol or position of each row."""
-    if not (model.config.marginal and model.config.copy):
-        best = logp_BX.max(-1)
-        return best.values, best.indices
-    symbols, copies = logp_BX[:, : model.S], logp_BX[:, model.S :]
-    same_BWW = (memory.surface_BW[:, :, None] == memory.surface_BW[:, None]) & ~memory.padding_BW[:, None]
-    raw_BWW = copies[:, None].expand_as(same_BWW).masked_fill(~same_BWW, NEVER)
-    lexical = symbols.gather(1, memory.lexical_BW.clamp(min=0)).masked_fill(memory.lexical_BW < 0, NEVER)
-    merged = torch.logaddexp(raw_BWW.logsumexp(-1), lexical).masked_fill(memory.padding_BW, NEVER)
-    best = torch.cat([symbols, merged], -1).max(-1)
-    # Of several positions with the chosen word, the likeliest is the one that is copied.
-    position = (best.indices - model.S).clamp(min=0)
-    likeliest = raw_BWW[torch.arange(len(position), device=position.device), position].argmax(-1)
-    return best.values, torch.where(best.indices >= model.S, model.S + likeliest, best.indices)
-
-
-def _parse(words: list[str], choices: list[int], score: float, vocab: Vocab) -> Parse:
+def parse_of(words: list[str], choices: Sequence[int], score: float, vocab: Vocab) -> Parse:
+    """The parse that a sequence of symbols and positions (`S` and above) stands for; -1 ends it."""
     actions: list[Action] = []
     positions: list[int] = []
     for choice in choices:
@@ -181,3 +274,19 @@ def _parse(words: list[str], choices: list[int], score: float, vocab: Vocab) -> 
             actions.append(TER(name, max(position, -1)))
             positions.append(max(position, -1))
     return Parse(words, build(actions), positions, score)
+
+
+def _of(choice_R: Tensor, symbols: int, table_SX: Tensor, words_BWX: Tensor | None) -> Tensor:
+    """[R, X]: the row of a table for a symbol, or of the utterance's own table for a position."""
+    chosen = functional.embedding(choice_R.clamp(max=symbols - 1), table_SX)
+    if words_BWX is None:
+        return chosen
+    rows, width = words_BWX.shape[:2]
+    at = torch.arange(rows, device=choice_R.device) * width + (choice_R - symbols).clamp(min=0)
+    return torch.where((choice_R >= symbols)[:, None], functional.embedding(at, words_BWX.flatten(0, 1)), chosen)
+
+
+def _lstm(gates_R4H: Tensor, c_RH: Tensor) -> tuple[Tensor, Tensor]:
+    i, f, g, o = gates_R4H.chunk(4, -1)
+    c_RH = torch.sigmoid(f) * c_RH + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c_RH), c_RH

@@ -12,7 +12,7 @@ from typing import Any
 from grammar.actions import GENERATED, Action, Kind, build
 from grammar.ontology import Ontology
 from grammar.tree import Tree
-from parser.decode import Parse, greedy
+from parser.decode import Parse, Search
 from parser.metrics import Score, slices_of
 from parser.model import Model
 from parser.vocab import Vocab
@@ -39,19 +39,18 @@ def gold_of(row: dict[str, Any]) -> Gold:
 
 
 def parse_all(
-    model: Model,
-    vocab: Vocab,
+    search: Search,
     utterances: Sequence[list[str]],
     batch_size: int = 128,
     progress: Callable[[int], None] | None = None,
+    beam: int = 1,
 ) -> list[Parse]:
     """Parse many utterances in batches of similar length; the result is in the given order."""
-    model.eval()
     order = sorted(range(len(utterances)), key=lambda i: len(utterances[i]))
     parses: list[Parse | None] = [None] * len(utterances)
     for start in range(0, len(order), batch_size):
         index = order[start : start + batch_size]
-        for i, parse in zip(index, greedy(model, vocab, [utterances[i] for i in index]), strict=True):
+        for i, parse in zip(index, search.parse([utterances[i] for i in index], beam), strict=True):
             parses[i] = parse
         if progress:
             progress(len(index))
@@ -82,7 +81,7 @@ def evaluate(
         progress: called with the number of utterances done.
         errors: gets every wrong parse.
     """
-    score = Score()
+    search, score = Search(model.eval(), vocab), Score()
     seconds, done = 0.0, 0
     for block in _blocks(rows):
         golds = [gold_of(row) for row in block]
@@ -93,7 +92,7 @@ def evaluate(
         if without:
             golds = [g for g in golds if not any(fnmatchcase(node.label, without) for node in g.tree.walk())]
         started = time.process_time()
-        parses = parse_all(model, vocab, [gold.words for gold in golds], batch_size, progress)
+        parses = parse_all(search, [gold.words for gold in golds], batch_size, progress)
         seconds, done = seconds + time.process_time() - started, done + len(golds)
         for gold, parse in zip(golds, parses, strict=True):
             slices = slices_of(gold.tree, values, ontology)

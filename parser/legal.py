@@ -53,10 +53,11 @@ class Legal:
         for root in ontology.roots:
             self.takes_PL[size, number[root]] = True
         self.smallest = 1 + min((ontology.cost(root) for root in ontology.roots), default=1)
-        # Nobody can owe more than this for one open node and one more child, so far from the
+        # Nobody can owe more than this for the open node and one more child, so far from the
         # budget the exact sum need not be made.
         worst = max((ontology.missing_cost(label, (), 0) for label in labels), default=0)
-        self.most_owed = 2 + worst + int(self.cost_L.max()) if size else 2
+        self.most_cost = int(self.cost_L.max()) if size else 0
+        self.most_owed = 2 + worst + self.most_cost
 
     def to(self, device: torch.device | str) -> Legal:
         """Move the tables."""
@@ -86,18 +87,39 @@ class LegalState:
         self.count_BD = torch.zeros(rows, max_open + 1, dtype=torch.long, device=device)
         self.done_B = torch.zeros(rows, dtype=torch.bool, device=device)
         self.taken = 0
+        # At most what the open nodes below level d still need, fixed while they are not on top.
+        self.owed_below_BD = torch.zeros_like(self.count_BD)
+        # Bounds known without asking the device; `look` makes them exact.
+        self.deepest, self.owed_below, self.least_budget = 0, 0, int(max_actions_B.min()) if rows else 0
+
+    def look(self) -> int:
+        """Ask the device how deep the deepest tree is and what it owes; returns how many are unfinished."""
+        owed_B = self._top(self.owed_below_BD)
+        asked = torch.stack([(~self.done_B).sum(), self.depth_B.max(), owed_B.max()])
+        unfinished, self.deepest, self.owed_below = asked.tolist()
+        return int(unfinished)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows only, in this order; a row may come several times."""
+        for name in ("max_actions_B", "depth_B", "label_BD", "seen_BDL", "count_BD", "done_B", "owed_below_BD"):
+            setattr(self, name, getattr(self, name).index_select(0, rows))
+        self.rows_B = torch.arange(len(rows), device=rows.device)
 
     # Level 0 of the stack is "no node is open", so the open node is at level depth.
     def parent_B(self) -> Tensor:
         """The open node's label number, L where none is open."""
-        return self.label_BD[self.rows_B, self.depth_B]
+        return self._top(self.label_BD)
+
+    def _top(self, values_BDX: Tensor) -> Tensor:
+        """What belongs to the open node: as one look-up in a long table, several times as fast as two indices."""
+        at_B = self.rows_B * (self.max_open + 1) + self.depth_B
+        return values_BDX.flatten(0, 1).index_select(0, at_B)
 
     def mask(self) -> tuple[Tensor, Tensor, Tensor]:
         """(labels_BL, word_B, red_B): what may come next; all False for a finished tree."""
         legal, top = self.legal, self.depth_B
         parent = self.parent_B()
-        seen_BL = self.seen_BDL[self.rows_B, top]
-        count_B = self.count_BD[self.rows_B, top]
+        seen_BL, count_B = self._top(self.seen_BDL), self._top(self.count_BD)
         opened = (top > 0) & ~self.done_B
         labels_BL = legal.takes_PL[parent] & ~(legal.once_PL[parent] & seen_BL)
         labels_BL &= ~self.done_B[:, None] & (top[:, None] + legal.height_L <= self.max_open)
@@ -105,8 +127,8 @@ class LegalState:
         absent_BL = legal.required_PL[parent] & ~seen_BL
         lack_B = legal.least_P[parent] - count_B - absent_BL.sum(-1)
         red_B = opened & ~absent_BL.any(-1) & (lack_B <= 0)
-        levels = int(top.max()) + 1
-        if self.taken + (levels + 1) * legal.most_owed > int(self.max_actions_B.min()):
+        levels = min(self.deepest, self.max_open) + 1
+        if self.taken + self.deepest + self.owed_below + legal.most_owed > self.least_budget:
             self._keep_to_budget(labels_BL, word_B, levels)
         return labels_BL, word_B, red_B
 
@@ -118,17 +140,35 @@ class LegalState:
         opens = live & (symbol_B >= 1) & (symbol_B <= size)
         word = live & (symbol_B > size)
         self.taken += 1
+        self.deepest += 1
+        self.owed_below += self.legal.most_owed
         # A child is counted at its parent when it is opened; nothing asks before it is closed.
-        rows, depth = self.rows_B, self.depth_B
-        self.count_BD[rows, depth] += (opens | word).long()
-        label = (symbol_B - 1).clamp(0, size - 1)
-        self.seen_BDL[rows, depth, label] |= opens
-        self.depth_B = depth + opens.long() - red.long()
+        before_B = self.rows_B * (self.max_open + 1) + self.depth_B
+        label_B = (symbol_B - 1).clamp(0, size - 1)
+        self.count_BD.flatten().index_add_(0, before_B, (opens | word).long())
+        seen_XL = self.seen_BDL.flatten(0, 1)
+        held_BL = seen_XL.index_select(0, before_B)
+        seen_XL.index_copy_(
+            0, before_B, held_BL.scatter(1, label_B[:, None], held_BL.gather(1, label_B[:, None]) | opens[:, None])
+        )
+        owed_B = self._top(self.owed_below_BD) + self._owed_at_most()
+        self.depth_B = self.depth_B + opens.long() - red.long()
         self.done_B = self.done_B | (red & (self.depth_B == 0))
-        at = self.depth_B
-        self.label_BD[rows, at] = torch.where(opens, label, self.label_BD[rows, at])
-        self.count_BD[rows, at] = torch.where(opens, 0, self.count_BD[rows, at])
-        self.seen_BDL[rows, at] &= ~opens[:, None]
+        at_B = before_B + opens.long() - red.long()
+        for values_BD, fresh in ((self.owed_below_BD, owed_B), (self.label_BD, label_B), (self.count_BD, 0)):
+            line = values_BD.flatten()
+            line.index_copy_(0, at_B, torch.where(opens, fresh, line.index_select(0, at_B)))
+        seen_XL.index_copy_(0, at_B, seen_XL.index_select(0, at_B) & ~opens[:, None])
+
+    def _owed_at_most(self) -> Tensor:
+        """A bound on `_owed` of the open node, cheap to work out."""
+        legal, parent_B = self.legal, self.parent_B()
+        absent_BL = legal.required_PL[parent_B] & ~self._top(self.seen_BDL)
+        owed_B = (absent_BL * (1 + legal.cost_L)).sum(-1)
+        if legal.most_least:
+            lack_B = (legal.least_P[parent_B] - self._top(self.count_BD)).clamp(min=0)
+            owed_B = owed_B + lack_B * (1 + legal.most_cost)
+        return owed_B
 
     def _keep_to_budget(self, labels_BL: Tensor, word_B: Tensor, levels: int) -> None:
         """Take away what could no longer be completed within the budget, in place."""

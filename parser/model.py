@@ -154,13 +154,17 @@ class Model(nn.Module):
             scores.append(copy_BTW.masked_fill(memory.padding_BW[:, None], NEVER))
         else:
             scores.append(features.new_full((*hidden.shape[:2], len(memory.place_W)), NEVER))
-        scores_BTX = torch.cat(scores, -1).float()
-        labels, word, red = legal
-        words = word[..., None].expand(-1, -1, scores_BTX.size(-1) - 1 - self.L)
+        kinds = None if self.kinds is None else self.kinds(hidden)
+        return self.normalise(torch.cat(scores, -1), kinds, legal)
+
+    def normalise(self, scores: Tensor, kinds: Tensor | None, legal: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Log-probabilities [..., S + W] from scores [..., S + W], and [..., 3] of kinds in two steps, under a mask."""
+        scores, (labels, word, red) = scores.float(), legal
+        words = word[..., None].expand(*word.shape, scores.size(-1) - 1 - self.L)
         barred = ~torch.cat([red[..., None], labels, words], -1)
-        if self.kinds is None:
-            return scores_BTX.masked_fill(barred, NEVER).log_softmax(-1)
-        return self._in_two_steps(scores_BTX, self.kinds(hidden).float(), barred, labels.any(-1), word, red)
+        if kinds is None:
+            return scores.masked_fill(barred, NEVER).log_softmax(-1)
+        return self._in_two_steps(scores, kinds.float(), barred, labels.any(-1), word, red)
 
     def _in_two_steps(
         self, scores: Tensor, kinds: Tensor, barred: Tensor, label: Tensor, word: Tensor, red: Tensor

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
 
+from grammar import shard
 from grammar.actions import oracle
 from grammar.infer import infer
 from grammar.ontology import Ontology
-from grammar.shard import SCHEMA
 from grammar.tree import Leaf, Tree
 from parser.batch import Examples
 from parser.checkpoint import Setup
@@ -87,7 +88,7 @@ def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
 
 def table_of(data: list[dict[str, Any]]) -> pa.Table:
     """Rows as a table of a shard."""
-    return pa.Table.from_pylist(data, schema=pa.schema([SCHEMA.field(name) for name in ROW_COLUMNS]))
+    return pa.Table.from_pylist(data, schema=pa.schema([shard.SCHEMA.field(name) for name in ROW_COLUMNS]))
 
 
 def setup_of(data: list[dict[str, Any]], config: Config) -> Setup:
@@ -125,3 +126,36 @@ def world(count: int = 40, **changes: Any) -> tuple[Setup, Model, Examples, list
     torch.manual_seed(3)
     model = setup.build().eval()
     return setup, model, Examples(table_of(data), setup.vocab, setup.ontology, setup.config.model.copy), data
+
+
+def write_shards(directory: Path, train: int = 120, files: int = 1) -> Path:
+    """A data set with `train` rows in so many files, 20 of dev and 20 of test, 5 of which were rejected."""
+    directory.mkdir(exist_ok=True)
+    entries, splits = [], {}
+    for seed, (split, count) in enumerate({"train": train, "dev": 20, "test": 20}.items()):
+        blank = {"corpus": "invented", "file": "rows", "licence": "", "locale": "en", "composed": False}
+        table = [
+            blank | row | {"line": i, "split": split, "utterance": " ".join(row["words"])}
+            for i, row in enumerate(rows(count, seed))
+        ]
+        parts = files if split == "train" else 1
+        for part in range(parts):
+            path = directory / shard.shard_name(split, part, parts)
+            entries.append(shard.write_table(pa.Table.from_pylist(table[part::parts], schema=shard.SCHEMA), path))
+        splits[split] = count
+    shard.write_text(directory / shard.ONTOLOGY, setup_of(rows(train, 0), tiny()).ontology.dumps())
+    total = sum(splits.values())
+    manifest = shard.Manifest(
+        corpus="invented",
+        rows_in=total + 5,
+        rows_out=total,
+        rows_rejected=5,
+        rejected={"R101": 5},
+        rejected_splits={"test": 5},
+        shards=entries,
+        splits=splits,
+        tokeniser="given",
+        fingerprint=shard.fingerprint(entries),
+    )
+    shard.write_text(directory / shard.MANIFEST, manifest.dumps())
+    return directory

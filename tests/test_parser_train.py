@@ -11,13 +11,11 @@ import sys
 import time
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from parsing import rows, setup_of, tiny
+from parsing import tiny, write_shards
 from typer.testing import CliRunner
 
 import parser
-from grammar import shard
 from parser.__main__ import app
 from parser.checkpoint import CheckpointError, load_model
 from parser.config import ConfigError, from_dict, load, names
@@ -30,34 +28,7 @@ SETTINGS = tiny().to_dict()
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     """A small data set in the invented world of `parsing`."""
-    directory = tmp_path_factory.mktemp("shards")
-    entries, splits = [], {}
-    for seed, (split, count) in enumerate({"train": 120, "dev": 20, "test": 20}.items()):
-        blank = {"corpus": "invented", "file": "rows", "licence": "", "locale": "en", "composed": False}
-        table = [
-            blank | row | {"line": i, "split": split, "utterance": " ".join(row["words"])}
-            for i, row in enumerate(rows(count, seed))
-        ]
-        path = directory / shard.shard_name(split, 0, 1)
-        entries.append(shard.write_table(pa.Table.from_pylist(table, schema=shard.SCHEMA), path))
-        splits[split] = count
-    ontology = setup_of(rows(120, 0), tiny()).ontology
-    shard.write_text(directory / shard.ONTOLOGY, ontology.dumps())
-    total = sum(splits.values())
-    manifest = shard.Manifest(
-        corpus="invented",
-        rows_in=total + 5,
-        rows_out=total,
-        rows_rejected=5,
-        rejected={"R101": 5},
-        rejected_splits={"test": 5},
-        shards=entries,
-        splits=splits,
-        tokeniser="given",
-        fingerprint=shard.fingerprint(entries),
-    )
-    shard.write_text(directory / shard.MANIFEST, manifest.dumps())
-    return directory
+    return write_shards(tmp_path_factory.mktemp("shards"))
 
 
 def losses(directory):

@@ -66,22 +66,33 @@ def lines(utterances: list[str], file: Path | None) -> Iterator[str]:
                 raise ConfigError(f"{where}: the line is not UTF-8 ({error}); convert the file to UTF-8") from error
 
 
-def print_parses(ready: Any, texts: list[str], form: str) -> None:
-    """One result a line of input: an empty line for an empty one, so that files stay side by side."""
+def print_parses(ready: Any, texts: list[str], form: str, beam: int = 1, nbest: int = 1) -> None:
+    """One result a line of input: an empty line for an empty one, so that files stay side by side.
+
+    With `nbest` above 1 each utterance has so many lines (fewer where no more were found), each with its score
+    in front; in JSON they are the list `nbest` of one line.
+    """
     from grammar.picture import picture
 
-    parses = iter(ready.parse_many([text for text in texts if text.strip()]))
+    parses = iter(ready.parse_many([text for text in texts if text.strip()], beam=beam))
     for text in texts:
         if not text.strip():
             typer.echo(json.dumps({"utterance": text, "words": [], "tree": None}) if form == "json" else "")
             continue
         found = next(parses)
+        several = [found, *found.others][:nbest]
         if form == "json":
-            row = {"utterance": text, "words": found.words, "tree": str(found.tree)}
-            row |= {"positions": found.positions, "score": round(found.score, 6)}
+            row = {"utterance": text, "words": found.words, **_facts(found)}
+            row |= {"nbest": [_facts(parse) for parse in several]} if nbest > 1 else {}
             typer.echo(json.dumps(row, ensure_ascii=False))
-        else:
-            typer.echo(str(found.tree) if form == "brackets" else picture(found.tree))
+            continue
+        for parse in several:
+            shown = str(parse.tree) if form == "brackets" else picture(parse.tree)
+            typer.echo(f"{parse.score:.4f}\t{shown}" if nbest > 1 else shown)
+
+
+def _facts(parse: Any) -> dict[str, Any]:
+    return {"tree": str(parse.tree), "positions": parse.positions, "score": round(parse.score, 6)}
 
 
 @contextmanager

@@ -20,6 +20,10 @@ def parse(
     model: Annotated[Path, typer.Option(help="A model directory.")] = Path("runs/model"),
     file: Annotated[Path | None, typer.Option(help="Parse the lines of a file.")] = None,
     form: Annotated[str, typer.Option("--format", help="brackets, picture or json.")] = "brackets",
+    beam: Annotated[int, typer.Option(help="How many trees grow at once; 1 takes the best action at every step.")] = 1,
+    nbest: Annotated[
+        int, typer.Option(help="Print so many trees for each utterance, best first, with scores; at most --beam.")
+    ] = 1,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -30,6 +34,8 @@ def parse(
         python -m parser parse --model runs/music "play jazz"
 
         python -m parser parse --model runs/music --file requests.txt --format json > trees.jsonl
+
+        python -m parser parse --model runs/music --beam 5 --nbest 3 "play jazz"
     """
     with door.failures():
         from parser import load
@@ -37,8 +43,10 @@ def parse(
 
         if form not in ("brackets", "picture", "json"):
             raise ConfigError(f"--format must be brackets, picture or json, not `{form}`")
+        if not 1 <= nbest <= beam:
+            raise ConfigError(f"--nbest must lie between 1 and --beam, which is {beam}; give --beam {max(1, nbest)}")
         ready = load(model, door.device(device, threads))
         size = 1 if sys.stdin.isatty() and not utterances and file is None else 1024
         lines = door.lines(utterances or [], file)
         while block := list(islice(lines, size)):
-            door.print_parses(ready, block, form)
+            door.print_parses(ready, block, form, beam, nbest)

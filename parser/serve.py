@@ -1,0 +1,258 @@
+"""A parser behind HTTP: requests that come together are parsed together, and too many are refused at once.
+
+    POST /parse     {"utterances": ["play jazz"]} -> {"parses": [{"tree": ..., "score": ..., ...}]}
+    GET  /health    200 while it takes requests, 503 while it stops
+    GET  /metrics   for Prometheus          GET /docs   the OpenAPI page
+
+One thread parses. Requests wait in a queue of bounded length; the thread takes what is there, up to `max_batch`
+utterances, and waits `max_wait` seconds for more when there is little. A request that finds no room gets 503 with
+`Retry-After` and costs nothing more, so the load that is served stays served when more comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import BaseModel, Field
+
+from parser import Parser
+from parser.decode import Parse
+
+MOST_UTTERANCES, MOST_CHARACTERS = 256, 2000
+"""Of one request, and of one utterance."""
+
+
+class Request(BaseModel):
+    """Utterances to parse."""
+
+    utterances: Annotated[
+        list[Annotated[str, Field(max_length=MOST_CHARACTERS)]], Field(min_length=1, max_length=MOST_UTTERANCES)
+    ] = Field(examples=[["play jazz", "add apples and oranges to my list"]])
+    nbest: Annotated[int, Field(ge=1, le=16, description="Trees for each utterance; above 1 a beam is searched.")] = 1
+
+
+class Tree(BaseModel):
+    """One tree."""
+
+    tree: str = Field(description="Bracketed, in canonical form.")
+    positions: list[int] = Field(description="For each leaf, the word of the utterance it was copied from; -1: none.")
+    score: float = Field(description="Log-probability, in nats.")
+
+
+class Parsed(Tree):
+    """The best tree of one utterance."""
+
+    utterance: str
+    words: list[str]
+    nbest: list[Tree] = Field(default=[], description="The best trees, best first, where more than one was asked for.")
+
+
+class Answer(BaseModel):
+    """Parses in the order of the request."""
+
+    parses: list[Parsed]
+
+
+class Full(Exception):
+    """The queue has no room."""
+
+
+@dataclass(slots=True)
+class _Job:
+    utterances: list[list[str]]
+    nbest: int
+    answer: asyncio.Future[list[Parse]]
+    loop: asyncio.AbstractEventLoop
+    came: float = field(default_factory=time.monotonic)
+
+
+class Batcher:
+    """The queue and the thread that parses.
+
+    Args:
+        parser: a loaded model.
+        max_batch: utterances parsed together.
+        max_wait: seconds that a lone request waits for company.
+        max_queue: utterances that may wait; more are refused.
+    """
+
+    def __init__(self, parser: Parser, max_batch: int = 64, max_wait: float = 0.002, max_queue: int = 256) -> None:
+        self.parser, self.max_batch, self.max_wait, self.max_queue = parser, max_batch, max_wait, max_queue
+        self.metrics = Metrics()
+        self.waiting = 0  # utterances in the queue
+        self.stopping = False
+        self._jobs: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="parser", daemon=True)
+
+    def start(self) -> None:
+        """Begin to parse."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing more, finish what waits, and return when it is done."""
+        with self._changed:
+            self.stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    async def parse(self, utterances: list[list[str]], nbest: int) -> list[Parse]:
+        """Parse some utterances with others.
+
+        Raises:
+            Full: there is no room, or the server stops.
+        """
+        loop = asyncio.get_running_loop()
+        job = _Job(utterances, nbest, loop.create_future(), loop)
+        with self._changed:
+            if self.stopping or self.waiting + len(utterances) > max(
+                self.max_queue, len(utterances) * (not self._jobs)
+            ):
+                raise Full
+            self._jobs.append(job)
+            self.waiting += len(utterances)
+            self.metrics.waiting.set(self.waiting)
+            self._changed.notify()
+        return await job.answer
+
+    def _work(self) -> None:
+        while jobs := self._take():
+            began = time.perf_counter()
+            together = [words for job in jobs for words in job.utterances]
+            try:
+                if len(together) == 1 and jobs[0].nbest == 1:
+                    parses = [self.parser.parse(together[0])]
+                else:
+                    parses = self.parser.parse_many(together, self.max_batch, beam=jobs[0].nbest)
+            except BaseException as error:
+                for job in jobs:
+                    _tell(job, error)
+                continue
+            self.metrics.batch.observe(len(together))
+            self.metrics.parsing.observe(time.perf_counter() - began)
+            at = 0
+            for job in jobs:
+                _tell(job, parses[at : at + len(job.utterances)])
+                at += len(job.utterances)
+
+    def _take(self) -> list[_Job]:
+        """Jobs of one beam width, at most `max_batch` utterances unless the first alone is larger; none at the end."""
+        with self._changed:
+            while not self._jobs:
+                if self.stopping:
+                    return []
+                self._changed.wait()
+            ends = self._jobs[0].came + self.max_wait
+            while self.waiting < self.max_batch and not self.stopping and (left := ends - time.monotonic()) > 0:
+                self._changed.wait(left)
+            jobs: list[_Job] = []
+            size = 0
+            while self._jobs:
+                job = self._jobs[0]
+                if jobs and (size + len(job.utterances) > self.max_batch or job.nbest != jobs[0].nbest):
+                    break
+                jobs.append(self._jobs.popleft())
+                size += len(job.utterances)
+            self.waiting -= size
+            self.metrics.waiting.set(self.waiting)
+            return jobs
+
+
+def _tell(job: _Job, result: list[Parse] | BaseException) -> None:
+    def set_it() -> None:
+        if job.answer.done():  # whoever asked has gone
+            return
+        if isinstance(result, BaseException):
+            job.answer.set_exception(result)
+        else:
+            job.answer.set_result(result)
+
+    job.loop.call_soon_threadsafe(set_it)
+
+
+class Metrics:
+    """What Prometheus reads."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        given: Any = {"registry": self.registry}
+        self.requests = Counter("parser_requests", "Requests by outcome.", ["outcome"], **given)
+        self.utterances = Counter("parser_utterances", "Utterances parsed.", **given)
+        self.waiting = Gauge("parser_waiting_utterances", "Utterances in the queue.", **given)
+        waits = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+        self.seconds = Histogram("parser_request_seconds", "From request to answer.", buckets=waits, **given)
+        self.parsing = Histogram("parser_batch_seconds", "Parsing one batch.", buckets=waits, **given)
+        self.batch = Histogram(
+            "parser_batch_utterances", "Utterances a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), **given
+        )
+
+
+def application(parser: Parser, batcher: Batcher, name: str = "") -> FastAPI:
+    """The web application around a batcher; starting and stopping it starts and stops the thread."""
+
+    @asynccontextmanager
+    async def alive(app: FastAPI) -> AsyncIterator[None]:
+        batcher.start()
+        yield
+        await asyncio.to_thread(batcher.stop)
+
+    app = FastAPI(
+        title="treewright parser",
+        description="Semantic trees of utterances. Bodies of 503 mean: come again after `Retry-After` seconds.",
+        lifespan=alive,
+    )
+    metrics = batcher.metrics
+    refused: dict[int | str, dict[str, Any]] = {503: {"description": "The queue is full, or the server stops."}}
+
+    @app.post("/parse", responses=refused)
+    async def parse(request: Request) -> Answer:
+        """Parse utterances; the answer is in their order."""
+        began = time.perf_counter()
+        utterances = []
+        for number, text in enumerate(request.utterances, 1):
+            try:
+                utterances.append(parser.words(text, number))
+            except ValueError as error:
+                metrics.requests.labels("invalid").inc()
+                raise HTTPException(422, f"{error}; leave it out") from error
+        try:
+            parses = await batcher.parse(utterances, request.nbest)
+        except Full:
+            metrics.requests.labels("refused").inc()
+            raise HTTPException(503, "the queue is full; come again", headers={"Retry-After": "1"}) from None
+        metrics.requests.labels("done").inc()
+        metrics.utterances.inc(len(parses))
+        metrics.seconds.observe(time.perf_counter() - began)
+        return Answer(parses=[_parsed(t, p, request.nbest) for t, p in zip(request.utterances, parses, strict=True)])
+
+    @app.get("/health", responses=refused)
+    async def health() -> dict[str, str | int]:
+        """Whether it takes requests."""
+        if batcher.stopping:
+            raise HTTPException(503, "stopping")
+        return {"status": "ok", "model": name, "waiting": batcher.waiting}
+
+    @app.get("/metrics", response_class=Response)
+    async def numbers() -> Response:
+        """Counters and histograms in the text form of Prometheus."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _parsed(text: str, parse: Parse, nbest: int) -> Parsed:
+    several = [_tree(p) for p in (parse, *parse.others)][:nbest] if nbest > 1 else []
+    return Parsed(utterance=text, words=parse.words, nbest=several, **_tree(parse).model_dump())
+
+
+def _tree(parse: Parse) -> Tree:
+    return Tree(tree=str(parse.tree), positions=parse.positions, score=parse.score)

@@ -1,0 +1,83 @@
+"""Fast paths of parsing give what the slow ones give; every output of a beam is a whole tree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from parsing import world
+from test_parser_model import VARIANTS
+
+from grammar.actions import State, oracle
+from parser import Parser
+from parser.decode import Search
+from parser.vocab import RED_SYMBOL
+
+
+def same(one, other):
+    assert str(one.tree) == str(other.tree)
+    assert one.positions == other.positions
+    assert one.score == pytest.approx(other.score, abs=1e-3)
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_one_utterance_parses_as_in_a_batch(changes):
+    setup, model, _, data = world(30, **changes)
+    with torch.no_grad():  # fresh weights hardly ever close a node, and would come near the budget
+        model.symbols.bias[RED_SYMBOL] += 3
+        if model.kinds is not None:
+            model.kinds.bias[2] += 1
+    ready = Parser(setup, model)
+    words = [row["words"] for row in data]
+
+    for one, other in zip(map(ready.parse, words), ready.search.parse(words), strict=True):
+        same(one, other)
+    assert sum(ready.single._run(w) is not None for w in words) > 10, "few took the fast path"
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_a_beam_of_one_is_greedy_and_a_wider_one_finds_better(changes):
+    setup, model, _, data = world(16, **changes)
+    search, words = Search(model, setup.vocab), [row["words"] for row in data]
+    greedy = search.parse(words)
+
+    for one, other in zip(search.parse(words, beam=1), greedy, strict=True):
+        same(one, other)
+    wide = search.parse(words, beam=6)
+    assert sum(w.score for w in wide) >= sum(g.score for g in greedy) - 1e-3
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_every_tree_of_a_beam_is_whole_allowed_and_ranked(changes):
+    setup, model, _, data = world(12, **changes)
+
+    for parse in Search(model, setup.vocab).parse([row["words"] for row in data], beam=4):
+        every = [parse, *parse.others]
+        assert len(every) == 4
+        scores = [p.score for p in every]
+        assert scores == sorted(scores, reverse=True)
+        assert len({(str(p.tree), tuple(p.positions)) for p in every}) == 4
+        for one in every:
+            state = State(setup.ontology, max_open=setup.vocab.max_open)
+            for action in oracle(one.tree, one.positions):
+                state.apply(action)
+            assert state.tree == one.tree
+
+
+def test_a_beam_row_parses_the_same_in_any_batch():
+    setup, model, _, data = world(12, stack=True)
+    search, words = Search(model, setup.vocab), [row["words"] for row in data]
+
+    for one, other in zip(search.parse(words, beam=3), [search.parse([w], beam=3)[0] for w in words], strict=True):
+        same(one, other)
+
+
+@pytest.mark.parametrize("changes", [{}, {"stack": True, "joint": False}], ids=["base", "stack"])
+def test_looking_at_the_device_seldom_changes_nothing(changes):
+    setup, model, _, data = world(20, **changes)
+    often, seldom = Search(model, setup.vocab), Search(model, setup.vocab)
+    seldom.look_every = 7
+    words = [row["words"] for row in data]
+
+    for beam in (1, 3):
+        for one, other in zip(seldom.parse(words, beam), often.parse(words, beam), strict=True):
+            same(one, other)

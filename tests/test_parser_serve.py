@@ -1,0 +1,169 @@
+"""The server: the same trees as the library, refusals when full, a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+from parsing import tiny, world, write_shards
+from typer.testing import CliRunner
+
+from parser import Parser
+from parser.__main__ import app as commands
+from parser.load import send
+from parser.serve import Batcher, application
+from parser.train import train
+
+
+@pytest.fixture(scope="module")
+def ready():
+    setup, model, _, _ = world(20)
+    return Parser(setup, model)
+
+
+class Gate:
+    """A parser that waits until it is told to go on."""
+
+    def __init__(self, parser: Parser) -> None:
+        self.parser, self.open = parser, threading.Event()
+        self.words = parser.words
+        self.sizes: list[int] = []
+
+    def parse(self, words):
+        return self.parse_many([words])[0]
+
+    def parse_many(self, utterances, batch_size=128, beam=1):
+        self.open.wait(20)
+        self.sizes.append(len(utterances))
+        return self.parser.parse_many(utterances, batch_size, beam)
+
+
+async def serving(parser, work, **settings):
+    """Run `work(client, batcher)` against the application, in this process."""
+    batcher = Batcher(parser, **settings)
+    made = application(parser, batcher, "m")
+    async with made.router.lifespan_context(made):
+        transport = httpx.ASGITransport(made)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=30) as client:
+            return await work(client, batcher)
+
+
+def test_answers_are_the_librarys(ready):
+    texts = ["play jazz", "add figs", "play something"]
+
+    async def work(client, batcher):
+        many = await client.post("/parse", json={"utterances": texts})
+        best = await client.post("/parse", json={"utterances": texts[:1], "nbest": 3})
+        return many.json(), best.json(), await client.get("/metrics"), (await client.get("/openapi.json")).json()
+
+    many, best, metrics, page = asyncio.run(serving(ready, work))
+    for row, want in zip(many["parses"], ready.parse_many(texts), strict=True):
+        assert (row["tree"], row["positions"]) == (str(want.tree), want.positions)
+        assert row["score"] == pytest.approx(want.score, abs=1e-3)
+        assert row["nbest"] == []
+    assert len(best["parses"][0]["nbest"]) == 3
+    assert re.search(r'parser_requests_total\{outcome="done"\} 2\.0', metrics.text)
+    assert "/parse" in page["paths"]
+
+
+@pytest.mark.parametrize("body", [{}, {"utterances": []}, {"utterances": [" "]}, {"utterances": ["a"], "nbest": 99}])
+def test_bad_requests_are_told_why(ready, body):
+    async def work(client, batcher):
+        return await client.post("/parse", json=body)
+
+    answer = asyncio.run(serving(ready, work))
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+
+
+def test_requests_that_come_together_are_parsed_together(ready):
+    gate = Gate(ready)
+
+    async def work(client, batcher):
+        asked = [asyncio.create_task(client.post("/parse", json={"utterances": ["play jazz"]})) for _ in range(9)]
+        await asyncio.sleep(0.2)
+        gate.open.set()
+        return [answer.status_code for answer in await asyncio.gather(*asked)]
+
+    assert asyncio.run(serving(gate, work, max_wait=0.05, max_batch=16)) == [200] * 9
+    assert sum(gate.sizes) == 9
+    assert len(gate.sizes) <= 2
+
+
+def test_a_full_queue_refuses_and_what_waits_is_answered(ready):
+    gate = Gate(ready)
+
+    async def work(client, batcher):
+        asked = []
+        for _ in range(12):
+            asked.append(asyncio.create_task(client.post("/parse", json={"utterances": ["play jazz"] * 2})))
+            await asyncio.sleep(0.02)
+        health = await client.get("/health")
+        gate.open.set()
+        return await asyncio.gather(*asked), health.json()
+
+    answers, health = asyncio.run(serving(gate, work, max_wait=0.0, max_batch=4, max_queue=8))
+    codes = [answer.status_code for answer in answers]
+    assert set(codes) == {200, 503}
+    assert codes.count(200) >= 4
+    assert {a.headers["Retry-After"] for a in answers if a.status_code == 503} == {"1"}
+    assert health["waiting"] == 8
+
+
+def test_stopping_answers_what_waits(ready):
+    gate = Gate(ready)
+
+    async def work(client, batcher):
+        asked = asyncio.create_task(client.post("/parse", json={"utterances": ["play jazz"]}))
+        await asyncio.sleep(0.1)
+        stopping = asyncio.create_task(asyncio.to_thread(batcher.stop))
+        await asyncio.sleep(0.1)
+        late = await client.post("/parse", json={"utterances": ["play jazz"]})
+        ill = await client.get("/health")
+        gate.open.set()
+        await stopping
+        return (await asked).status_code, late.status_code, ill.status_code
+
+    assert asyncio.run(serving(gate, work)) == (200, 503, 503)
+
+
+def test_the_command_serves_under_load_and_ends_on_sigterm(tmp_path):
+    train(write_shards(tmp_path / "s"), tmp_path / "m", tiny())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    call = [sys.executable, "-m", "parser", "serve", "--model", str(tmp_path / "m"), "--port", port, "--device", "cpu"]
+    server = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.time() + 120
+        while time.time() < deadline and server.poll() is None:
+            try:
+                if httpx.get(f"{url}/health").status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.05)
+        requests = tmp_path / "requests.txt"
+        requests.write_text("play jazz\nadd figs\n")
+        arguments = ["load-test", "--url", url, "--file", str(requests), "--rate", "50", "--seconds", "1", "--json"]
+        done = CliRunner().invoke(commands, arguments)
+        figures = json.loads(done.stdout)
+        load = asyncio.run(send(url, ["play jazz"], rate=30, seconds=0.5))
+    finally:
+        server.send_signal(signal.SIGTERM)
+        _, said = server.communicate(timeout=60)
+
+    assert done.exit_code == 0
+    assert figures["answered"] == 50
+    assert load.outcomes == {"200": 15}
+    assert server.returncode == 0, said
+    assert "Traceback" not in said
