@@ -1,9 +1,10 @@
-"""python -m pipelines convert | export | verify | stats | compare | compose | samples | formats"""
+"""python -m pipelines convert | export | verify | stats | compare | compose | bench | samples | formats"""
 
 from __future__ import annotations
 
 import typer
 
+from pipelines.commands.bench import bench
 from pipelines.commands.compare import compare
 from pipelines.commands.compose import compose
 from pipelines.commands.convert import convert
@@ -28,6 +29,7 @@ app.command()(verify)
 app.command()(stats)
 app.command()(compare)
 app.command()(compose)
+app.command()(bench)
 app.command()(samples)
 app.command()(formats)
 

@@ -136,6 +136,12 @@ class Block:
 
     def finish(self) -> tuple[pa.RecordBatch, list[Rejection]]:
         """The columns of `grammar.shard.SCHEMA`, in the order of the rows, and the rows that were refused."""
+        batch = self.columns()
+        good = self.replayed(batch)
+        return batch if good.all() else batch.filter(pa.array(good)), self.rejections
+
+    def columns(self) -> pa.RecordBatch:
+        """All rows as they were added."""
         rows = self.utterances
         ends = np.fromiter(map(len, self._kinds), np.int32, len(rows)).cumsum(dtype=np.int32)
         offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
@@ -157,13 +163,9 @@ class Block:
         }
         for name in ("corpus", "domain", "file", "split", "locale"):
             columns[name] = _strings(rows, name)
-        good = self._replayed(columns)
-        batch = pa.record_batch([columns[field.name] for field in shard.SCHEMA], schema=shard.SCHEMA)
-        if not good.all():
-            batch = batch.filter(pa.array(good))
-        return batch, self.rejections
+        return pa.record_batch([columns[field.name] for field in shard.SCHEMA], schema=shard.SCHEMA)
 
-    def _replayed(self, columns: dict[str, pa.Array]) -> np.ndarray:
+    def replayed(self, columns: pa.RecordBatch) -> np.ndarray:
         """Which rows their actions rebuild, with copies that are the words; the others become rejections."""
         built = rebuild(columns["actions"], columns["symbols"])
         same = np.asarray(pc.fill_null(pc.equal(built, columns["tree"]), False))

@@ -200,7 +200,7 @@ def merge(bucket: str, parts: Sequence[tuple[str, list[int]]], job: Job) -> dict
             return before
     with ExitStack() as stack:
         runs = [batch for path, numbers in sorted(parts) for batch in _load(stack, path, numbers)]
-        groups = _by_id(runs) if split else _sorted(runs)
+        groups = by_id(runs) if split else _sorted(runs)
         with storage.writing(target) as temporary:
             entry = shard.write_groups(groups, schema, temporary) | {"file": name}
     entry |= {"split": split, "size": storage.size(target)}
@@ -239,7 +239,7 @@ def _load(stack: ExitStack, path: str, numbers: Sequence[int]) -> list[pa.Record
     return [reader.get_batch(number) for number in numbers]
 
 
-def _by_id(runs: Sequence[pa.RecordBatch]) -> Iterator[pa.Table]:
+def by_id(runs: Sequence[pa.RecordBatch]) -> Iterator[pa.Table]:
     """The rows of sorted runs in the order of their ids, one row group at a time.
 
     Every run is sorted, so a row group is made of one slice of each: no more than that is in memory.

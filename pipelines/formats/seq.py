@@ -63,10 +63,10 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
     starts, stops = (range_.start, *range_.starts), (range_.stop, *range_.stops)
     columns = [lines(*bounds) for bounds in zip(paths, starts, stops, strict=True)]
     for number, row in enumerate(zip_longest(*columns), range_.first_line):
-        yield _record(source, number, row)
+        yield utterance(source, number, row)
 
 
-def _record(source: Source, number: int, row: tuple[bytes | None, ...]) -> Utterance | Rejection:
+def utterance(source: Source, number: int, row: tuple[bytes | None, ...]) -> Utterance | Rejection:
     try:
         texts = [column.decode() for column in row]  # type: ignore[union-attr]
         raw = "\n".join(texts)
