@@ -45,8 +45,13 @@ def changed(
         yield before[0] + end, before[1] + end
 
 
-def replace(path: str, lines: Iterable[str]) -> None:
+def replace(path: str, lines: Iterable[str], wanted: Callable[[], bool] = lambda: True) -> None:
     """Write a file anew, in one step: a reader sees the old file or the new one.
+
+    Args:
+        path: the file; where it is a link, what it leads to.
+        lines: all of it.
+        wanted: asked when all lines are written; if it says no, the file is left as it was.
 
     Raises:
         FileError: it cannot be written; the old file is still there.
@@ -56,8 +61,9 @@ def replace(path: str, lines: Iterable[str]) -> None:
     try:
         with temporary.open("wb") as file:
             file.writelines(encode(line) for line in lines)
-        shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        if wanted():
+            shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}") from error
     finally:

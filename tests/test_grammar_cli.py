@@ -162,6 +162,27 @@ def test_format_checks_and_writes(tmp_path: Path, name: str, text: str, tidy: st
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_format_shows_a_diff_and_leaves_line_ends(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.trees", "# c\r\n(a (b c))\r\n(a(b))")
+    result = run("format", "--diff", file)
+    assert result.exit_code == 1
+    assert "-(a (b c))" in result.stdout and "+(a(b)(c))" in result.stdout
+    assert file.read_bytes() == b"# c\r\n(a (b c))\r\n(a(b))"
+    assert run("format", "--write", file).exit_code == 0
+    assert file.read_bytes() == b"# c\r\n(a(b)(c))\r\n(a(b))"
+
+
+def test_format_writes_over_several_lines_only_where_they_can_stand(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.tree", GOOD + "\n")
+    assert run("format", "--indent", "2", "--check", file).exit_code == 1
+    assert run("format", "--indent", "2", "--write", file).exit_code == 0
+    assert file.read_text() == "(PlayMusicIntent\n  (MediaType(music)))\n"
+    assert run("format", "--indent", "2", "--check", file).exit_code == 0
+    assert run("check", file).exit_code == 0
+    refused = run("format", "--indent", "2", "--write", write(tmp_path / "a.trees", GOOD))
+    assert refused.exit_code == 2 and "one tree a line" in refused.stderr
+
+
 def test_format_indented() -> None:
     result = run("format", "--indent", "2", "-", stdin=f"# c\n{GOOD}\n(a(b))\n")
     assert result.stdout == "(PlayMusicIntent\n  (MediaType(music)))\n\n(a(b))\n"

@@ -38,15 +38,19 @@ def lines(path: str, form: str | None) -> Iterator[Row]:
     one_of("--as", form or FORMS[0], FORMS)
     try:
         for row in read(path, form):
-            if wrong := _NOT_UTF_8.search(row.raw):
-                byte = ord(wrong[0]) - 0xDC00
-                fail(
-                    f"{row.place.path}:{row.place.line}: not UTF-8 (byte 0x{byte:02x}); "
-                    "convert the file, such as with `iconv -f latin1 -t utf-8`"
-                )
+            refuse_other_encodings(row)
             yield row
     except (FileError, OSError) as error:
         fail(str(error))
+
+
+def refuse_other_encodings(row: Row) -> None:
+    if wrong := _NOT_UTF_8.search(row.raw):
+        byte = ord(wrong[0]) - 0xDC00
+        fail(
+            f"{row.place.path}:{row.place.line}: not UTF-8 (byte 0x{byte:02x}); "
+            "convert the file, such as with `iconv -f latin1 -t utf-8`"
+        )
 
 
 def rows(path: str, form: str | None) -> Iterator[Row]:
