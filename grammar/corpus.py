@@ -60,6 +60,10 @@ def split_of(path: str, given: Mapping[str, str] = {}) -> str:
     return next((name for part in reversed(parts) if (name := split_named(part))), "")
 
 
+_Seen = dict[bytes, dict[bytes, str]]
+"""Utterance -> tree -> where it was first seen; hashes of both."""
+
+
 class Corpus:
     """A watcher of `grammar.run.Run`; see there.
 
@@ -83,8 +87,7 @@ class Corpus:
 
     def see(self, block: Block) -> Mapping[int, list[Finding]]:
         """Keep what is needed of the rows; all is said at the end."""
-        start = self._files.setdefault(block.path, len(self._hashes))
-        assert start <= len(self._hashes)
+        self._files.setdefault(block.path, len(self._hashes))
         of_file = split_of(block.path, self.given)
         splits = [split_named(split) if split else of_file for split in block.splits]
         if "E404" in self.codes and any(splits):
@@ -104,8 +107,8 @@ class Corpus:
             for label, number in self._tested.items():
                 if label not in self._trained:
                     labels.setdefault(number, []).append(label)
-        met: dict[bytes, dict[bytes, str]] = {}  # utterance -> tree -> where it was first seen
-        trained = self._places_in_train(wanted) if "E403" in self.codes else {}
+        met: _Seen = {}
+        trained = self._in_train(wanted)
         for number, row in self._rows(wanted | labels.keys()):
             found = [self._untrained(label, number, row) for label in labels.get(number, ())]
             if number in wanted:
@@ -146,37 +149,35 @@ class Corpus:
                 if number >= last:
                     return
 
-    def _places_in_train(self, wanted: Collection[int]) -> dict[bytes, str]:
-        """Utterance -> where it first stands in train; the test may be read before it."""
+    def _in_train(self, wanted: Collection[int]) -> _Seen:
+        """The utterances of train among these rows; the test may be read before it."""
         train = SPLITS.index("train")
-        if all(self._splits[i] in (0, train) for i in wanted):
-            return {}
-        places: dict[bytes, str] = {}
-        for _, row in self._rows({i for i in wanted if self._splits[i] == train}):
-            places.setdefault(_digest(_key(row.utterance)), _where(row))
-        return places
+        seen: _Seen = {}
+        if any(self._splits[i] not in (0, train) for i in wanted):
+            for _, row in self._rows({i for i in wanted if self._splits[i] == train}):
+                if (tree := _tree(row)) is not None:
+                    seen.setdefault(_digest(_key(row.utterance)), {}).setdefault(tree, _where(row))
+        return seen
 
-    def _compare(
-        self, number: int, row: Row, met: dict[bytes, dict[bytes, str]], trained: Mapping[bytes, str]
-    ) -> list[Finding]:
-        """E401 to E403 of a row, by the rows before it (and for E403, all of train)."""
+    def _compare(self, number: int, row: Row, met: _Seen, trained: _Seen) -> list[Finding]:
+        """E401 to E403 of a row: by all of train where it is of another split, else by the rows before it."""
+        tree = _tree(row)
+        if tree is None:
+            return []
         key, split = _digest(_key(row.utterance)), SPLITS[self._splits[number]]
-        text = row.text or ""
-        span = Span(0, len(text.rstrip(" \t\r\n")))
-        recovered = scan(text)
-        if recovered.findings or recovered.tree is None:
-            return []  # what tree was meant is not known, and E1 has said so
-        this = _digest(str(recovered.tree))
-        seen = met.setdefault(key, {})
+        span = Span(0, len((row.text or "").rstrip(" \t\r\n")))
         found = []
         leaks = split in ("dev", "test") and key in trained
-        if this in seen and not leaks:  # standing in train and in test is another mistake, with another mend
-            found.append(finding("E401", span, first=seen[this]))
-        elif seen and this not in seen:
-            found.append(finding("E402", span, first=next(iter(seen.values()))))
+        before = trained[key] if leaks else met.setdefault(key, {})
+        first = before.get(tree) or next(iter(before.values()), "")
         if leaks:
-            found.append(finding("E403", span, split=split, first=trained[key]))
-        seen.setdefault(this, _where(row))
+            found.append(finding("E403", span, split=split, first=first))
+        elif tree in before:
+            found.append(finding("E401", span, first=first))
+        if before and tree not in before:
+            found.append(finding("E402", span, first=first))
+        if not leaks:
+            before.setdefault(tree, _where(row))
         return [one for one in found if one.code in self.codes]
 
     def _untrained(self, label: str, number: int, row: Row) -> Finding:
@@ -190,6 +191,12 @@ def _key(utterance: str | list[str] | None) -> str:
         return ""
     text = " ".join(utterance.split() if isinstance(utterance, str) else utterance)
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _tree(row: Row) -> bytes | None:
+    """A hash of the tree, however it is written; None where it is broken, and not known, as E1 has said."""
+    recovered = scan(row.text or "")
+    return None if recovered.findings or recovered.tree is None else _digest(str(recovered.tree))
 
 
 def _where(row: Row) -> str:

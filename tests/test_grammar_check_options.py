@@ -1,0 +1,263 @@
+"""What `check` can be told: what to look for, what to leave out, what to mend; and the examples of whole files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import trees
+from typer.testing import CliRunner, Result
+
+from grammar import Tree
+from grammar.__main__ import app
+from grammar.corpus import split_of
+from grammar.rules import RULES
+
+GOOD = "(PlayMusicIntent(MediaType(music)))"
+DATA = Path(__file__).parent / "data" / "check"
+WHOLE = sorted(code for code, rule in RULES.items() if rule.form != "tree")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(app, ["check", *arguments], input=stdin)
+
+
+def write(name: str, text: str) -> None:
+    Path(name).write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def found(*arguments: str, stdin: bytes | None = None) -> list[str]:
+    """`line code` of each finding."""
+    rows = [json.loads(line) for line in run("--json", *arguments, stdin=stdin).stdout.splitlines()]
+    return [f"{row['line']} {row['code']}" for row in rows]
+
+
+# --- rules about whole files
+
+
+@pytest.mark.parametrize("code", WHOLE)
+def test_rule_examples(code: str) -> None:
+    rule = RULES[code]
+    for text, wanted in ((rule.bad, {code}), (rule.good, set())):
+        write(f"a.{rule.form}", text)
+        assert {line.split()[1] for line in found(f"a.{rule.form}", "--select", "ALL")} == wanted
+        stdin = run("--json", "-", "--as", rule.form, "--select", "ALL", stdin=Path(f"a.{rule.form}").read_bytes())
+        assert {json.loads(line)["code"] for line in stdin.stdout.splitlines()} == wanted
+
+
+@pytest.mark.parametrize("code", [code for code in WHOLE if RULES[code].fix])
+def test_fixes_of_whole_files(code: str) -> None:
+    rule = RULES[code]
+    write(f"a.{rule.form}", rule.bad)
+    assert run("--fix", f"a.{rule.form}", "--select", "E5").exit_code == 0
+    assert Path(f"a.{rule.form}").read_bytes() == rule.good.encode("utf-8")
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "encoding.tsv"])
+def test_mistakes_of_corpus_and_encoding_are_reported_as_committed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DATA)
+    result = run(name, "--select", "E4,E5", "--output-format", "concise")
+    assert result.exit_code == 1
+    assert result.stdout == (DATA / name).with_suffix(".expected").read_bytes().decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "split"),
+    [
+        ("train.tsv", "train"),
+        ("music_eval.jsonl", "dev"),
+        ("a/test/part-3.tsv", "test"),
+        ("corpus/valid/x.tsv", "dev"),
+        ("training/contest.tsv", "train"),
+        ("latest.tsv", ""),
+    ],
+)
+def test_splits_by_name(path: str, split: str) -> None:
+    assert split_of(path) == split
+
+
+def test_splits_by_option_and_by_column() -> None:
+    write("a.tsv", f"music\t{GOOD}\n")
+    write("b.tsv", f"music\t{GOOD}\n")
+    assert found("a.tsv", "b.tsv") == ["1 E401"]
+    assert found("a.tsv", "b.tsv", "--split", "train=a.*", "--split", "test=b.tsv") == ["1 E403"]
+    write("c.tsv", f"split\tutterance\ttree\ntest\tmusic\t{GOOD}\ntrain\tmusic\t{GOOD}\n")
+    assert found("c.tsv") == ["2 E403"]
+
+
+def test_trees_alone_can_lack_labels_in_train() -> None:
+    write("train.trees", "(A(b))\n")
+    write("test.trees", "# c\n(A(b))\n(A(C(b)))\n")
+    assert found("train.trees", "test.trees") == ["3 E404"]
+
+
+def test_columns_by_name() -> None:
+    write("a.jsonl", json.dumps({"text": "b", "gold": "(a(c))"}) + "\n")
+    assert found("a.jsonl", "--column", "tree=gold", "--column", "utterance=text") == ["1 E301"]
+    assert run("a.jsonl", "--column", "trees=gold").exit_code == 2
+
+
+# --- what to look for, what to leave out
+
+
+def test_select_and_ignore() -> None:
+    write("a.tsv", "b b\t(a(b) c)\n")
+    assert found("a.tsv") == ["1 E108", "1 E301"]
+    assert found("a.tsv", "--select", "E1") == ["1 E108"]
+    assert found("a.tsv", "--select", "E1,E3", "--ignore", "E30") == ["1 E108"]
+    write("a.tsv", "b b\t(a(b))\n")
+    assert found("a.tsv") == []
+    assert found("a.tsv", "--extend-select", "E306") == ["1 E306"]
+    assert run("a.tsv", "--select", "E306").exit_code == 0  # a note
+    assert run("a.tsv", "--select", "E306", "--fail-on", "note").exit_code == 1
+    assert run("a.tsv", "--select", "E9").exit_code == 2
+
+
+def test_exit_codes_by_severity() -> None:
+    write("a.trees", "(a(b\u00a0c))\n")
+    assert run("a.trees").exit_code == 1
+    assert run("a.trees", "--fail-on", "error").exit_code == 0
+    write("a.trees", "(a(b)\n")
+    assert run("a.trees", "--fail-on", "error").exit_code == 1
+    assert run("a.trees", "--fail-on", "never").exit_code == 0
+
+
+def test_max_findings() -> None:
+    write("a.trees", "(a(b) c)\n" * 50)
+    assert len(found("a.trees", "--max-findings", "7")) == 7
+
+
+def test_marks_in_comments() -> None:
+    text = (
+        "(a(b) c)\n"
+        "# treewright: ignore[E108] as the client wants it\n\n"
+        "(a(b) c)\n"
+        "(a(b) c)\n"
+        "# treewright: ignore[E10, E5]\n"
+        "(a(b\u00a0) c)\n"
+        "# treewright: ignore-file[E1]\n"
+        "(a(b) c\u00a0)\n"
+    )
+    write("a.trees", text)
+    assert found("a.trees") == ["1 E108", "5 E108", "9 E509"]
+    assert found("-", stdin=text.encode("utf-8")) == ["1 E108", "5 E108", "9 E509"]
+    Path("a.trees.gz").write_bytes(gzip.compress(text.encode("utf-8")))
+    assert found("a.trees.gz") == ["1 E108", "5 E108", "9 E509"]
+    write("b.trees", "# treewright: ignore[E1O8]\n(a(b) c)\n")
+    assert "b.trees:1: no code begins with `E1O8`" in run("b.trees").stderr
+    assert run("a.trees", "--fix").exit_code == 1
+    assert Path("a.trees").read_text("utf-8").split("\n")[3] == "(a(b) c)"  # ignored, so not mended
+
+
+def test_marks_in_columns() -> None:
+    write("a.tsv", "utterance\tignore\ttree\nb\tE301 E1\t(a(c) d)\nb\t\t(a(c))\n")
+    assert found("a.tsv") == ["3 E301"]
+    rows = [{"tree": "(a(b) c)", "ignore": ["E108"]}, {"tree": "(a(b) c)", "ignore": "E2"}]
+    write("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert found("a.jsonl") == ["2 E108"]
+
+
+def test_a_baseline_forgives_what_was_there_and_follows_lines_that_move() -> None:
+    write("a.trees", "(a(b) c)\n(a(b) c)\n(a(d) e)\n")
+    assert run("a.trees", "--write-baseline", "old.json").exit_code == 0
+    assert found("a.trees", "--baseline", "old.json") == []
+    write("a.trees", "# moved\n(x(y))\n(a(d) e)\n(a(b) c)\n(a(b) c)\n(a(b) c)\n(a(b) f)\n")
+    assert found("a.trees", "--baseline", "old.json") == ["6 E108", "7 E108"]
+    result = run("a.trees", "--baseline", "old.json", "--statistics")
+    assert "3 in the baseline" in result.stderr
+    assert result.stdout.split() == ["2", "E108", "word", "beside", "brackets"]
+    write("old.json", "[]")
+    assert run("a.trees", "--baseline", "old.json").exit_code == 2
+
+
+# --- mending files
+
+
+def test_fix_changes_only_what_it_mends() -> None:
+    text = "# c (\n\n(a(b))\r\n ( a (b) c)  \n(a(b)\n(a(Cafe\u0301))"
+    write("a.trees", text)
+    result = run("a.trees", "--fix", "--ignore", "E502")
+    assert result.exit_code == 1
+    assert Path("a.trees").read_bytes().decode() == "# c (\n\n(a(b))\r\n ( a (b) (c))  \n(a(b)\n(a(Caf\u00e9))"
+    assert "2 findings fixed (1 E108, 1 E508)" in result.stderr
+    before = Path("a.trees").stat().st_mtime_ns
+    assert "0 findings fixed" in run("a.trees", "--fix", "--ignore", "E502").stderr
+    assert Path("a.trees").stat().st_mtime_ns == before
+    assert run("a.trees", "--fix", "--unsafe-fixes").exit_code == 0
+    assert Path("a.trees").read_bytes().decode() == "# c (\n\n(a(b))\n ( a (b) (c))  \n(a(b))\n(a(Caf\u00e9))"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "mended"),
+    [
+        ("a.tsv", "b  c\t(a(b) c)\nx\t(a(x))", "b  c\t(a(b) (c))\nx\t(a(x))"),
+        ("a.tsv", "tree\tid\tutterance\n(a(e\u0301))\t1\te\u0301\n", "tree\tid\tutterance\n(a(\u00e9))\t1\t\u00e9\n"),
+        ("a.jsonl", '{"n":1,"tree":"(a(b) c)"}\n{"tree":"(a())"}', '{"n": 1, "tree": "(a(b) (c))"}\n{"tree":"(a())"}'),
+        ("a.tree", "(a\n  (b)\n  c)\n", "(a\n  (b)\n  (c))\n"),
+        ("a.trees", "\ufeff(a(b) c)\r\n", "(a(b) (c))\n"),
+    ],
+)  # fmt: skip
+def test_fix_and_diff_of_every_form(name: str, text: str, mended: str) -> None:
+    write(name, text)
+    shown = run(name, "--diff", "--select", "E1,E5")
+    assert shown.exit_code == 1 and Path(name).read_bytes().decode() == text
+    assert run("-", "--as", name[2:], "--fix", "--select", "E1,E5", stdin=text.encode()).stdout == mended
+    assert run(name, "--fix", "--select", "E1,E5").exit_code == 0
+    assert Path(name).read_bytes().decode() == mended
+    assert run(name, "--diff", "--select", "E1,E5").stdout == ""
+    if shutil.which("patch") and "\ufeff" not in text:
+        write(name, text)
+        subprocess.run(["patch", "--binary", name], input=shown.stdout.encode(), check=True, capture_output=True)
+        assert Path(name).read_bytes().decode() == mended
+
+
+def test_diff_has_hunks_that_patch_takes() -> None:
+    lines = [f"(a(w{i}))" for i in range(60)]
+    for at in (0, 5, 30, 38, 59):
+        lines[at] = f"(a(w{at}) x)"
+    write("a.trees", "\n".join(lines))
+    shown = run("a.trees", "--diff").stdout
+    assert shown.count("@@ -") == 4
+    run("a.trees", "--fix")
+    mended = Path("a.trees").read_bytes()
+    if shutil.which("patch"):
+        write("a.trees", "\n".join(lines))
+        subprocess.run(["patch", "a.trees"], input=shown.encode(), check=True, capture_output=True)
+        assert Path("a.trees").read_bytes() == mended
+
+
+def test_what_cannot_be_rewritten_is_refused() -> None:
+    Path("a.trees.gz").write_bytes(gzip.compress(b"(a(b) c)\n"))
+    result = run("a.trees.gz", "--fix")
+    assert result.exit_code == 2 and "packed files and Parquet are not rewritten" in result.stderr
+    assert run("a.trees", "--unsafe-fixes").exit_code == 2
+    assert run("a.trees", "--fix", "--baseline", "x").exit_code == 2
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(trees(), st.booleans(), st.sampled_from(["\n", "\r\n", "\n\n"])), min_size=1, max_size=6))
+def test_fix_leaves_trees_without_findings_byte_for_byte(rows: list[tuple[Tree, bool, str]]) -> None:
+    lines = [str(tree)[:-1] + (" x)" if broken and tree.children else ")") for tree, broken, _ in rows]
+    text = "".join(line + end for line, (_, _, end) in zip(lines, rows, strict=True))
+    Path("a.trees").write_bytes(text.encode("utf-8", "surrogatepass"))
+    bad = {int(line.split()[0]) for line in found("a.trees", "--ignore", "E502")}
+    run("a.trees", "--fix", "--unsafe-fixes", "--ignore", "E502")
+    once = Path("a.trees").read_bytes()
+    for number, (old, new) in enumerate(
+        zip(text.encode("utf-8", "surrogatepass").split(b"\n"), once.split(b"\n"), strict=True), 1
+    ):
+        assert old == new or number in bad
+    run("a.trees", "--fix", "--unsafe-fixes", "--ignore", "E502")
+    assert Path("a.trees").read_bytes() == once
