@@ -1,4 +1,4 @@
-"""The door for annotators: `python -m grammar check | format | show | diff | agree | infer | ontology | explain`."""
+"""The door for annotators: `python -m grammar COMMAND`; every command has its file in `commands/`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from grammar.commands.diff import diff
 from grammar.commands.explain import explain
 from grammar.commands.format import format_
 from grammar.commands.infer import infer
+from grammar.commands.lsp import lsp
 from grammar.commands.ontology import app as ontology
 from grammar.commands.show import show
 
@@ -29,6 +30,7 @@ app.command()(agree)
 app.command()(infer)
 app.add_typer(ontology, name="ontology")
 app.command()(explain)
+app.command()(lsp)
 
 if __name__ == "__main__":
     app(prog_name="python -m grammar")

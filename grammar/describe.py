@@ -74,6 +74,14 @@ def html(ontology: Ontology, title: str = "Labels") -> str:
     return page.page(title, "\n".join(parts))
 
 
+def about(ontology: Ontology, label: str) -> str:
+    """One label as a few lines of Markdown."""
+    node = ontology.nodes[label]
+    lines = [f"**{label}** ({node.kind})", node.description, *(f"*for example* {_code(e)}" for e in node.examples)]
+    lines += [f"holds {_holds(node, _code)}", f"stands below {_below(ontology, label, _code)}"]
+    return "\n\n".join(filter(None, lines))
+
+
 def schema(ontology: Ontology) -> dict[str, Any]:
     """A JSON Schema (2020-12) of trees written as `{"label": ..., "children": [...]}`, words as strings.
 

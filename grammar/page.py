@@ -23,17 +23,18 @@ a { color: var(--intent); }
 .dim { color: var(--dim); } .bad { color: var(--bad); }
 .bar { background: var(--bar); height: .8em; display: inline-block; min-width: 1px; }
 .picture { overflow-x: auto; }
+mark { background: none; color: var(--bad); text-decoration: underline wavy var(--bad); text-underline-offset: 3px; }
 """
 
 
-def page(title: str, body: str) -> str:
-    """A whole page around `body`, which is HTML already."""
+def page(title: str, body: str, style: str = "") -> str:
+    """A whole page around `body`, which is HTML already; `style` is CSS to add."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         # Even a mistake in escaping could load or run nothing.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{text(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -65,7 +65,7 @@ def agree(
         door.fail(f"--adjudicate: {adjudicate} must end in .jsonl or .trees")
     names = _names(files)
     try:
-        items = match([door.annotated(path, form) for path in files], by, tokeniser)
+        items = match([list(door.trees_of(path, form)) for path in files], by, tokeniser)
     except ValueError as error:
         door.fail(str(error))
     functions = FUNCTIONS | set(function or ())

@@ -35,7 +35,7 @@ def diff(
 
     if by is not None:
         door.one_of("--by", by, BY)
-    sides = [door.annotated(source, form) for source in (before, after)]
+    sides = [list(door.trees_of(source, form)) for source in (before, after)]
     if any(one.tree is None for side in sides for one in side):
         door.fail(
             "a tree cannot be read, so there is nothing to compare; mend it first (see `python -m grammar check`)"

@@ -73,13 +73,13 @@ def parse(row: Row) -> Tree | None:
     return None
 
 
-def annotated(source: str, form: str | None) -> list[Annotation]:
+def trees_of(source: str, form: str | None) -> Iterator[Annotation]:
     """Every tree of a file, or the one tree given as text; what cannot be read is shown on stderr."""
     from grammar.items import Annotated as Annotation
 
     given = source.lstrip().startswith("(")
     found = [Row(Place("<argument>", 1, source), "tree", source, source)] if given else rows(source, form)
-    return [Annotation(row, parse(row)) for row in found]
+    return (Annotation(row, parse(row)) for row in found)
 
 
 def show_diff(before: Tree, after: Tree, old: str | None, new: str | None) -> None:
