@@ -1,7 +1,7 @@
 """A check run as one HTML page: counts by code, by annotator and batch, the worst files, examples with pictures.
 
-The page needs no network and runs no script; all that comes from the files is escaped. Memory does not grow
-with the run: a few examples of each code are kept, and two numbers of each file.
+The page needs no network and runs no script; all that comes from the files is escaped. Memory grows by two numbers a
+file and one a tree with findings; of each code a few examples are kept.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grammar import page
 from grammar.finding import Finding, Place
 from grammar.ontology import Ontology
 from grammar.recover import scan
+from grammar.rows import Row
 from grammar.rules import RULES
 from grammar.svg import STYLE, svg
+
+if TYPE_CHECKING:
+    from grammar.run import Block, Checked
 
 _EXAMPLES = 3
 """Of each code."""
@@ -35,45 +39,54 @@ class _Example:
 
 
 class Report:
-    """Takes the findings of a run, tree by tree; `html` writes the page."""
+    """Takes the findings of a run, tree by tree; `html` writes the page.
+
+    It is a watcher of `grammar.run.Run`, since shares need the clean rows too.
+    """
 
     def __init__(self, ontology: Ontology | None = None) -> None:
         self.ontology = ontology
+        self.trees: Counter[str] = Counter()  # of each file
         self.files: dict[str, list[int]] = {}  # path -> trees with findings, findings
         self.examples: dict[str, list[_Example]] = {}
+        self._wrong: set[int] = set()
 
-    def add(self, findings: Sequence[Finding], places: Iterable[Place], tree: str | None) -> None:
-        """One tree with findings.
+    def see(self, block: Block) -> Mapping[int, list[Finding]]:
+        """Count the trees of a block."""
+        self.trees["<stdin>" if block.path == "-" else block.path] += sum(tree is not None for tree in block.trees)
+        return {}
 
-        Args:
-            findings: all of it.
-            places: for each finding, where the text it counts in was read.
-            tree: the text of the tree, where there is one.
-        """
+    def finish(self) -> Iterable[Checked]:
+        """Nothing more to say."""
+        return ()
+
+    def add(self, row: Row, found: Iterable[tuple[Finding, Place]]) -> None:
+        """What is reported of one row, and where the text that each finding counts in was read."""
+        name = hash((row.place.path, row.place.line))
         seen: set[str] = set()
-        for finding, place in zip(findings, places, strict=True):
+        for finding, place in found:
             counts = self.files.setdefault(place.path, [0, 0])
-            counts[0] += not seen
+            counts[0] += name not in self._wrong
             counts[1] += 1
+            self._wrong.add(name)
             kept = self.examples.setdefault(finding.code, [])
             if finding.code not in seen and len(kept) < _EXAMPLES:
-                kept.append(_Example(finding, place, tree))
+                kept.append(_Example(finding, place, row.text))
             seen.add(finding.code)
 
-    def html(self, statistics: Mapping[str, Any], trees: Mapping[str, int], title: str = "Check report") -> str:
+    def html(self, statistics: Mapping[str, Any], title: str = "Check report") -> str:
         """The page.
 
         Args:
             statistics: counts of the run: `trees`, `trees_with_findings`, `findings`, `codes` {code: n}, and `by`
                 {column: [{column: value, `trees`, `trees_with_findings`, `findings`}]}.
-            trees: how many trees each file has.
             title: the heading.
         """
         total, wrong = statistics["trees"], statistics["trees_with_findings"]
         parts = [
             f"<h1>{page.text(title)}</h1>",
             f"<p>{_count(statistics['findings'], 'finding')} in {wrong:,} of {_count(total, 'tree')} "
-            f"({_share(wrong, total)}), {_count(len(trees), 'file')}.</p>",
+            f"({_share(wrong, total)}), {_count(len(self.trees), 'file')}.</p>",
         ]
         codes = Counter(statistics["codes"])
         if codes:
@@ -81,7 +94,7 @@ class Report:
         for column, rows in statistics.get("by", {}).items():
             parts += [f"<h2>By {page.text(column)}</h2>", _rates(column, rows)]
         if self.files:
-            parts += ["<h2>Worst files</h2>", self._worst(trees)]
+            parts += ["<h2>Worst files</h2>", self._worst()]
         if self.examples:
             parts.append("<h2>Examples</h2>")
         for code, _ in sorted(codes.items(), key=lambda item: (-item[1], item[0])):
@@ -91,12 +104,12 @@ class Report:
                 parts += [_example(example, self.ontology) for example in self.examples[code]]
         return page.page(title, "\n".join(parts), STYLE)
 
-    def _worst(self, trees: Mapping[str, int]) -> str:
+    def _worst(self) -> str:
         order = sorted(self.files, key=lambda path: (-self.files[path][1], path))
         rows = []
         for path in order[:_FILES]:
             wrong, findings = self.files[path]
-            share = _share(wrong, trees[path]) if path in trees else ""
+            share = _share(wrong, self.trees[path])
             rows.append([f"<code>{page.text(path)}</code>", f"{findings:,}", f"{wrong:,}", share])
         more = f'<p class="dim">{_count(len(order) - _FILES, "more file")}</p>' if len(order) > _FILES else ""
         return _table(["file", "findings", "trees with findings", "share"], rows, first=1) + more

@@ -16,6 +16,7 @@ from grammar import Leaf, Tree, check, parse
 from grammar.finding import Place
 from grammar.ontology import loads
 from grammar.report import Report
+from grammar.rows import Row
 from grammar.svg import LAYOUTS, is_right_to_left, svg
 
 HOSTILE = "</title></style><script>alert('\"&')</script><img\u00a0src=x\u00a0onerror=alert(1)>\u202e\x00\x85"
@@ -117,15 +118,25 @@ def assert_safe(html: str) -> None:
     assert not re.search(r"@import|url\(", html)
 
 
+def row(path: str, line: int, tree: str) -> Row:
+    return Row(Place(path, line, tree), "trees", tree, tree)
+
+
+def counts(report: Report, trees: int) -> dict:
+    wrong, findings = (sum(numbers[i] for numbers in report.files.values()) for i in (0, 1))
+    codes = {code: findings for code in report.examples}
+    return {"trees": trees, "trees_with_findings": wrong, "findings": findings, "codes": codes, "by": {}}
+
+
 def hostile_report() -> str:
     tree = f"(A(B({HOSTILE.replace('(', '').replace(')', '')})) loose)"
     findings = check(tree, loads("[intents.A]"), HOSTILE)
     report = Report()
-    report.add(findings, [Place(HOSTILE, 1, tree if f.field == "tree" else HOSTILE) for f in findings], tree)
-    codes = {finding.code: 1 for finding in findings}
+    report.add(
+        row(HOSTILE, 1, tree), [(f, Place(HOSTILE, 1, tree if f.field == "tree" else HOSTILE)) for f in findings]
+    )
     by = {"annotator": [{"annotator": HOSTILE, "trees": 1, "trees_with_findings": 1, "findings": len(findings)}]}
-    statistics = {"trees": 1, "trees_with_findings": 1, "findings": len(findings), "codes": codes, "by": by}
-    return report.html(statistics, {HOSTILE: 1}, HOSTILE)
+    return report.html(counts(report, 1) | {"by": by}, HOSTILE)
 
 
 def test_hostile_input_stays_text() -> None:
@@ -138,11 +149,10 @@ def test_hostile_input_stays_text() -> None:
 def test_a_report_keeps_few_examples_and_counts_all() -> None:
     report = Report()
     for i in range(50):
-        tree = "(a(b) c)"
-        findings = check(tree)
-        report.add(findings, [Place(f"{i % 30:02}.trees", i, tree)] * len(findings), tree)
-    statistics = {"trees": 200, "trees_with_findings": 50, "findings": 50, "codes": {"E108": 50}, "by": {}}
-    html = report.html(statistics, {f"{i:02}.trees": 5 for i in range(30)})
+        one = row(f"{i % 30:02}.trees", i, "(a(b) c)")
+        report.add(one, [(finding, one.place) for finding in check("(a(b) c)")])
+    report.trees.update({f"{i:02}.trees": 5 for i in range(30)})
+    html = report.html(counts(report, 200))
 
     assert_safe(html)
     assert "50 findings in 50 of 200 trees (25.0%), 30 files." in html
@@ -151,6 +161,20 @@ def test_a_report_keeps_few_examples_and_counts_all() -> None:
     assert "<mark>c</mark>" in html
     assert html.index("00.trees") < html.index("19.trees")
     assert "20.trees" not in html
+
+
+def test_check_writes_a_report(tmp_path: Path) -> None:
+    rows = ["utterance\ttree\tannotator", "play\t(A(B(play)))\tanna", "play\t(A(B(play)) it)\tben", "x\t(A(x)\tben"]
+    batch = write(tmp_path / "a.tsv", "\n".join(rows) + "\n")
+    page = tmp_path / "report.html"
+    result = run("check", batch, "--ignore", "E4", "--report", page)
+
+    assert result.exit_code == 1 and "error[E101]" in result.stdout
+    html = page.read_text("utf-8")
+    assert_safe(html)
+    assert "3 findings in 2 of 3 trees (66.7%), 1 file." in html
+    assert re.search(r"<td>ben</td><td class=\"number\">2</td><td class=\"number\">3</td>", html)
+    assert {'id="E101"', 'id="E108"', 'id="E301"'} <= set(re.findall(r'id="E\d+"', html))
 
 
 def test_show(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from grammar.files import FORMS, FileError, Names, form_of, inputs, read
 from grammar.ontology import OntologyError
 from grammar.outputs import FORMATS, Output, make
 from grammar.outputs.objects import dumps
+from grammar.report import Report
 from grammar.rows import Row
 from grammar.rules import UnknownCode, chosen
 from grammar.run import MOST, Run, Watcher
@@ -60,6 +61,9 @@ def check(
     statistics: Annotated[
         bool, typer.Option("--statistics", help="Counts by code, annotator and batch in place of findings.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="Also write a page: counts, worst files, examples drawn.")
+    ] = None,
     max_findings: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
     baseline: Annotated[Path | None, typer.Option(help="Findings that were there before; they are left out.")] = None,
     write_baseline: Annotated[Path | None, typer.Option(help="Put all findings of this run into a baseline.")] = None,
@@ -84,6 +88,7 @@ def check(
     \b
     python -m grammar check batch.trees
     python -m grammar check corpus/ --ontology music.toml --output-format concise
+    python -m grammar check corpus/ --statistics --report report.html
     python -m grammar check batch.tsv --diff
     python -m grammar check batch.tsv --fix --select E1,E5
     echo '(PlayMusicIntent' | python -m grammar check -
@@ -133,13 +138,17 @@ def check(
             output = make("json-lines" if as_json else output_format, target)
             if fix and "-" in paths and output_file is None:  # stdout has the mended trees
                 output.write = sys.stderr.write
-            watchers: list[Watcher] = [counts] if statistics else []
+            page = Report(given) if report else None
+            watchers: list[Watcher] = [counts] if statistics or page else []
+            watchers += [page] if page else []
             if codes & CORPUS and _could_meet(paths, form, splits):
                 watchers.append(Corpus(again, codes, splits))
             before = Baseline() if write_baseline else None
-            worst = _report(run(watchers), sieve(), counts, None if statistics else output, before, max_findings)
+            worst = _report(run(watchers), sieve(), counts, None if statistics else output, before, max_findings, page)
         except (FileError, OntologyError, OSError) as error:
             door.fail(str(error))
+        if report and page:
+            door.write(str(report), page.html(counts.to_json()))
         if statistics:
             as_object = as_json or output_format in ("json", "json-lines")
             text = dumps(counts.to_json()) if as_object else counts.to_text()
@@ -151,7 +160,13 @@ def check(
 
 
 def _report(
-    run: Run, keep: Sieve, counts: Statistics, output: Output | None, before: Baseline | None, most: int | None
+    run: Run,
+    keep: Sieve,
+    counts: Statistics,
+    output: Output | None,
+    before: Baseline | None,
+    most: int | None,
+    page: Report | None = None,
 ) -> str:
     """Send the findings of a run to their output; the worst severity among them."""
     worst = ""
@@ -163,6 +178,8 @@ def _report(
             left_out += checked.more
             kept = list(keep(checked))
             counts.add(checked.row, [finding.code for finding, _ in kept])
+            if page:
+                page.add(checked.row, kept)
             for finding, place in kept:
                 if not worst or _LEVELS.index(finding.severity) < _LEVELS.index(worst):
                     worst = finding.severity
