@@ -55,11 +55,15 @@ class Clean:
     Args:
         ontology: what labels are held against; without it only their syntax counts.
         tokeniser: how utterances given as text are cut.
+        aligned_once: whether a leaf that could have two places is a finding (E306); then no row with an utterance
+            is certain.
     """
 
-    def __init__(self, ontology: Ontology | None = None, tokeniser: str = "words-1") -> None:
+    def __init__(
+        self, ontology: Ontology | None = None, tokeniser: str = "words-1", aligned_once: bool = False
+    ) -> None:
         self.labels = LabelColumns(ontology) if ontology is not None else None
-        self.tokeniser = tokeniser
+        self.tokeniser, self.aligned_once = tokeniser, aligned_once
 
     def __call__(self, trees: pa.Array, utterances: Sequence[str | list[str] | None] | None = None) -> np.ndarray:
         """Of each row, whether `grammar.check` certainly finds nothing; a row without a tree is not certain.
@@ -75,15 +79,17 @@ class Clean:
         self._drop(good, trees, lambda some: ~unclean(some))
         if self.labels is not None:
             self._drop(good, trees, self.labels)
-        if utterances is not None:
-            for i in np.flatnonzero(good).tolist():
+        if utterances is not None and good.any():
+            for i, tree in zip(np.flatnonzero(good).tolist(), trees.filter(pa.array(good)).to_pylist(), strict=True):
                 spoken = utterances[i]
                 if spoken is not None:
-                    tree = trees[i].as_py()
-                    good[i] = spoken_in_order(tree, spoken, self.tokeniser) and (
-                        not isinstance(spoken, str) or encoding.is_clean(spoken)
-                    )
+                    good[i] = not self.aligned_once and self._said(tree, spoken)
         return good
+
+    def _said(self, tree: bytes, spoken: str | list[str]) -> bool:
+        if isinstance(spoken, str) and not encoding.is_clean(spoken):
+            return False
+        return spoken_in_order(tree, spoken, self.tokeniser)
 
     @staticmethod
     def _drop(good: np.ndarray, trees: pa.Array, test: Any) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import glob
 import gzip
+import math
+import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -18,7 +21,7 @@ from typing import Any, BinaryIO
 
 from grammar.finding import Place
 from grammar.ontology import Ontology, load
-from grammar.rows import FORMS, LineReader, Names, Row, as_text, is_utterance, unreadable
+from grammar.rows import FORMS, FileError, LineReader, Names, Row, as_text, is_utterance, unreadable
 from grammar.rules import MAX_BYTES, finding
 from grammar.tree import Span
 
@@ -28,10 +31,6 @@ _SUFFIXES = {"trees": "trees", "tree": "tree", "tsv": "tsv", "jsonl": "jsonl", "
 LONGEST = 4 * MAX_BYTES
 """Bytes of a line that is read when the reader may cut; a tree has fewer, and an utterance has no such length."""
 _BOM = b"\xef\xbb\xbf"
-
-
-class FileError(ValueError):
-    """A file that cannot be read; the message names it."""
 
 
 def inputs(paths: Iterable[str]) -> list[str]:
@@ -79,7 +78,7 @@ def read(path: str, form: str | None = None, names: Names | None = None, cut: bo
     with opened(path) as file:
         if form == "tree":
             data = file.read(LONGEST if cut else -1)
-            size = len(data) + (_skip(file, b"") if len(data) == LONGEST else 0)
+            size = len(data) + (skip(file, b"") if len(data) == LONGEST else 0)
             text, marked = decode(data, first=True)
             place = Place(name, 1, text)
             if size > len(data):
@@ -92,16 +91,22 @@ def read(path: str, form: str | None = None, names: Names | None = None, cut: bo
             if size > len(line):
                 yield too_long(Place(name, number, raw[:200]), reader.form or "trees", size)
                 continue
-            try:
-                yield reader.row(number, raw, marked)
-            except ValueError as error:
-                raise FileError(f"{name}:{number}: {error}") from error
+            yield reader.row(number, raw, marked)
 
 
 def ontology_beside(path: str) -> Ontology | None:
     """The `ontology.toml` in the same folder, if there is one; none for stdin."""
     beside = Path(path).parent / "ontology.toml"
     return load(beside) if path != "-" and beside.is_file() else None
+
+
+def size_of(path: str) -> float:
+    """Bytes of a file as it is stored; without bound for a stream, and 0 for a file that is not there."""
+    try:
+        there = os.stat(sys.stdin.fileno() if path == "-" else path)
+    except (OSError, ValueError):  # ValueError: a stdin that is no file
+        return math.inf if path == "-" else 0
+    return there.st_size if stat.S_ISREG(there.st_mode) else math.inf
 
 
 def form_of(path: str) -> str | None:
@@ -148,10 +153,10 @@ def _lines(file: BinaryIO, longest: int) -> Iterator[tuple[bytes, int]]:
     """(line, its size in the file): the size is the greater where the line was cut."""
     while line := file.readline(longest):
         cut = len(line) == longest and not line.endswith(b"\n")
-        yield line, len(line) + (_skip(file, b"\n") if cut else 0)
+        yield line, len(line) + (skip(file, b"\n") if cut else 0)
 
 
-def _skip(file: BinaryIO, end: bytes) -> int:
+def skip(file: BinaryIO, end: bytes) -> int:
     """Pass over bytes to the end of the line, or (for an empty `end`) of the file; how many they were."""
     size = 0
     while piece := file.readline(1 << 20) if end else file.read(1 << 20):

@@ -7,6 +7,8 @@ become numbers (`atoms.py`), and the rules are tables over (label of the parent,
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -113,7 +115,7 @@ class LabelColumns:
             return _NONE
         wanted = np.searchsorted(starts, np.arange(0, len(data) + _BLOCK, _BLOCK))
         cuts = np.unique(starts[wanted.clip(0, len(starts) - 1)]).tolist()
-        parts = [a + self._doubts(data[a:b], any_label) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        parts = [a + self._doubts(data[a:b], any_label) for a, b in pairwise(cuts)]
         return np.concatenate(parts)
 
     def _doubts(self, data: bytes, any_label: bool) -> np.ndarray:

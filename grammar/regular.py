@@ -1,4 +1,4 @@
-r"""The grammar as one regular expression, unrolled to a depth; derived from the loaded Lark grammar, never written down.
+r"""The grammar as one regular expression, unrolled to a depth; derived from Lark's rules, never written down.
 
 The rules are put into each other. A rule that begins with itself (what Lark makes of `+` and `*`) becomes a loop;
 any other recursion costs one level, and below level zero the alternative is dropped. So the expression says yes to
@@ -11,10 +11,7 @@ The result needs neither look-around nor back-references, so an automaton engine
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from lark import Lark
+from typing import Any
 
 _SAMPLES = 4
 """Characters tried when it is asked whether two terminals need white space between them."""
@@ -24,8 +21,12 @@ class NotRegular(ValueError):
     """A grammar that this derivation does not cover; the message says why."""
 
 
-def pattern(lark: Lark, depth: int) -> str:
+def pattern(lark: Any, depth: int) -> str:
     """An anchored regular expression for the trees of at most `depth` levels, free white space around them included.
+
+    Args:
+        lark: a loaded `lark.Lark` whose lexer does not depend on the parser (`lexer="basic"`).
+        depth: levels of recursion.
 
     Raises:
         NotRegular: a terminal looks around, or a rule is recursive in a way that no loop can stand for.
@@ -34,7 +35,7 @@ def pattern(lark: Lark, depth: int) -> str:
 
 
 class _Unroller:
-    def __init__(self, lark: Lark) -> None:
+    def __init__(self, lark: Any) -> None:
         self.lark = lark
         self.terminals = {terminal.name: terminal.pattern.to_regexp() for terminal in lark.terminals}
         for name, text in self.terminals.items():

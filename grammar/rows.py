@@ -24,6 +24,10 @@ PLAIN_TSV = ("utterance", "tree")
 """The columns of a table without a first line that names them."""
 
 
+class FileError(ValueError):
+    """A file that cannot be read; the message names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """What the columns are called.
@@ -115,7 +119,11 @@ class LineReader:
         self.columns: tuple[str, ...] | None = None
 
     def row(self, number: int, raw: str, marked: bool = False) -> Row:
-        """The row of line `number` (from 1), its text decoded with `surrogateescape`."""
+        """The row of line `number` (from 1), its text decoded with `surrogateescape`.
+
+        Raises:
+            FileError: the first line lacks the column of the trees.
+        """
         self.form = self.form or _guess(raw)
         if self.form == "tsv" and self.columns is None:
             self.columns = PLAIN_TSV
@@ -124,7 +132,8 @@ class LineReader:
                 self.columns = cells
                 return Row(Place(self.path, number, raw), "tsv", raw, marked=marked)
             if self.names.tree != Names().tree:
-                raise ValueError(f"no column `{self.names.tree}`; the first line has {', '.join(cells)}")
+                has = ", ".join(cells)
+                raise FileError(f"{self.path}:{number}: no column `{self.names.tree}`; the first line has {has}")
         place = Place(self.path, number, raw)
         if self.form is None or not raw.strip(" \t\r"):
             return Row(place, self.form or "trees", raw, marked=marked)
@@ -134,6 +143,10 @@ class LineReader:
             return self._jsonl(place, raw, marked)
         return Row(place, self.form, raw, None if raw.startswith("#") else raw, marked=marked)
 
+    def tree_column(self) -> int:
+        """Which column of a table holds the trees, from 0."""
+        return 1 if self.columns in (None, PLAIN_TSV) else self.columns.index(self.names.tree)
+
     def _tsv(self, place: Place, raw: str, marked: bool) -> Row:
         columns = self.columns or PLAIN_TSV
         cells = raw.split("\t", len(columns) - 1)
@@ -142,7 +155,7 @@ class LineReader:
                 return unreadable(place, "tsv", "no tab in this row", "write the utterance, a tab, and the tree")
             reason = f"{len(cells)} columns, and the first line has {len(columns)}"
             return unreadable(place, "tsv", reason, f"write {', '.join(columns)}, with tabs between them")
-        at = columns.index(self.names.tree) if self.columns != PLAIN_TSV else 1
+        at = self.tree_column()
         offset = sum(map(len, cells[:at])) + at
         cell = dict(zip(columns, cells, strict=True))
         name = next((name for name in self.names.utterances if name in cell), None)

@@ -17,17 +17,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from grammar.checker import check
-from grammar.files import Names, Row, inputs, ontology_beside, read
+from grammar.files import Names, Row, form_of, inputs, ontology_beside, read, size_of
 from grammar.finding import Finding
 from grammar.ontology import Ontology
 from grammar.rules import DEFAULT, finding
 from grammar.tree import Span
 
+if TYPE_CHECKING:
+    from grammar.columns import Clean
+
 MOST = 100
 """Findings that are handed out for one tree; a row of a thousand mistakes is one mistake of another kind."""
+_SMALL = 1 << 17
+"""Bytes of a file that is checked row by row before numpy and pyarrow are loaded."""
 _ROWS = 4_096
 """Rows of a block where they are read one by one."""
 
@@ -39,11 +44,18 @@ class Block:
         path: the file.
         size: how many rows.
         bytes: how much of the file (unpacked) they are.
+        crlf: the first row that ends in CRLF, where that is known without looking at the rows; else -1.
     """
+
+    crlf = -1
 
     def __init__(self, path: str, rows: Sequence[Row], nbytes: int) -> None:
         self.path, self.size, self.bytes = path, len(rows), nbytes
         self._rows = rows
+
+    def suspects(self, clean: Clean | None) -> Collection[int]:
+        """The rows that are not certainly clean; all, where nothing is known of them."""
+        return range(self.size)
 
     def row(self, i: int) -> Row:
         """The row `i`, from 0, of this block."""
@@ -112,7 +124,7 @@ class Run:
         names: Names | None = None,
         watchers: Sequence[Watcher] = (),
         progress: Callable[[Block], None] | None = None,
-        fast: bool = True,
+        fast: bool | None = None,
     ) -> None:
         """
         Args:
@@ -125,6 +137,7 @@ class Run:
             watchers: see every block.
             progress: called after each block.
             fast: pass over rows that are certainly clean without `grammar.check`, where numpy and pyarrow are there.
+                If None, for files that are big enough to pay for loading these.
 
         Raises:
             FileError: a path names no file.
@@ -135,6 +148,7 @@ class Run:
         self.watchers, self.progress, self.fast = watchers, progress, fast
         self.rows = self.bytes = 0
         self.without_ontology: list[str] = []
+        self._prepared: tuple[Ontology | None, Clean] | None = None
 
     def __iter__(self) -> Iterator[Checked]:
         """Rows with findings.
@@ -147,14 +161,19 @@ class Run:
             ontology = self.ontology or ontology_beside(path)
             if ontology is None:
                 self.without_ontology.append(path)
-            crlf = False
-            for block in self._blocks(path):
+            crlf = "E502" not in self.codes  # said once a file
+            clean = self._clean(path, ontology)
+            for block in self._blocks(path, clean is not None):
                 seen = [watcher.see(block) for watcher in self.watchers]
-                for i in range(block.size):
+                suspects = block.suspects(clean)
+                if not crlf and block.crlf >= 0:
+                    suspects = {*suspects, block.crlf}
+                self.rows += block.size - len(suspects)  # the certain ones all hold a tree
+                for i in sorted(set(suspects).union(*seen)) if any(seen) else sorted(suspects):
                     row = block.row(i)
-                    self.rows += row.text is not None or row.problem is not None
+                    self.rows += i in suspects and (row.text is not None or row.problem is not None)
                     found = self._check(row, ontology)
-                    if not crlf and "E502" in self.codes and (at := _carriage_return(row)) >= 0:
+                    if not crlf and (at := _carriage_return(row)) >= 0:
                         crlf = True
                         found.append(finding("E502", Span(at, at + 1), field="line"))
                     found += [one for findings in seen for one in findings.get(i, ())]
@@ -166,7 +185,24 @@ class Run:
         for watcher in self.watchers:
             yield from watcher.finish()
 
-    def _blocks(self, path: str) -> Iterator[Block]:
+    def _clean(self, path: str, ontology: Ontology | None) -> Clean | None:
+        """The quick look, where it can be had and pays."""
+        if self.fast is False or (self.fast is None and size_of(path) < _SMALL):
+            return None
+        try:
+            from grammar.columns import Clean
+        except ImportError:
+            return None
+        if self._prepared is None or self._prepared[0] is not ontology:
+            self._prepared = ontology, Clean(ontology, self.tokeniser, aligned_once="E306" in self.codes)
+        return self._prepared[1]
+
+    def _blocks(self, path: str, columns: bool) -> Iterator[Block]:
+        if columns and (self.form or form_of(path)) != "tree":
+            from grammar.blocks import blocks
+
+            yield from blocks(path, self.form, self.names)
+            return
         rows = read(path, self.form, self.names, cut=True)
         while some := list(islice(rows, _ROWS)):
             yield Block(path, some, sum(len(row.raw) + 1 for row in some))

@@ -19,6 +19,8 @@ CASES = {
     "grammar.words": ["lark", *BASE],
     "grammar.ontology": ["lark", *BASE],
     "grammar.checker": BASE,
+    "grammar.run": BASE,
+    "grammar.columns": ["apache_beam", "torch", "pipelines", "parser"],
     "grammar.picture": BASE,
     "grammar.__main__": BASE,
     "grammar.shard": ["lark", "apache_beam", "torch", "pipelines", "parser"],
