@@ -1,0 +1,269 @@
+"""Running: any filesystem, resuming, locks, plans, runners, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kill_rounds import rounds
+from memory_filesystem import MemoryFileSystem
+
+from grammar import shard
+from pipelines import convert as converting
+from pipelines import lock, publish, spill, storage
+from pipelines.bench import parts, run_arm, write_corpus
+from pipelines.convert import Options, prepare, run
+from pipelines.dry import describe, lines
+from pipelines.progress import Progress
+from pipelines.runner import flags
+from pipelines.spill import Job
+
+ROWS = "".join(f"play song{n}\t(Play(title(song{n})))\n" for n in range(40)) + "no tab\n"
+
+
+@pytest.fixture
+def objects():
+    MemoryFileSystem.objects.clear()
+    MemoryFileSystem.log.clear()
+    return MemoryFileSystem.objects
+
+
+def options(source: object, output: object, **more: object) -> Options:
+    given = {"corpus": "c", "max_rejected": 0.1, "range_bytes": 200, "shards": 2} | more
+    return Options([str(source)], "brackets", str(output), **given)  # type: ignore[arg-type]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_other_filesystems_hold_the_same_bytes_and_the_manifest_comes_last(objects, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tsv").write_text(ROWS)
+    MemoryFileSystem.put("mem://store/in/a.tsv", ROWS.encode())
+    run(options(tmp_path / "in", f"file://{tmp_path}/out"))
+
+    for source in ("mem://store/in", "mem://store/in/*.tsv", "mem://store/in/a.tsv"):
+        MemoryFileSystem.log.clear()
+        run(options(source, "mem://store/out", overwrite=True))
+
+        found = {p.removeprefix("mem://store/out/"): d for p, (d, _) in objects.items() if "/out/" in p}
+        assert found == contents(tmp_path / "out")
+        assert {path for path in objects if "/out/" not in path} == {"mem://store/in/a.tsv"}, "something is left over"
+        touched = [line for line in MemoryFileSystem.log if " mem://store/out/" in line]
+        assert touched[-1] == "put mem://store/out/manifest.json"
+    assert touched[0] == "delete mem://store/out/manifest.json"
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        run(options("mem://store/in", "mem://store/out"))
+    with pytest.raises(ValueError, match="nothing matches"):
+        run(options("mem://store/in/*.csv", "mem://store/new"))
+    with pytest.raises(ValueError, match="does not exist"):
+        run(options("mem://store/none.tsv", "mem://store/new"))
+
+
+def test_a_run_that_died_while_it_moved_files_ends_well(objects, monkeypatch) -> None:
+    MemoryFileSystem.put("mem://store/in/a.tsv", ROWS.encode())
+    run(options("mem://store/in", "mem://store/out"))
+    whole = {path: data for path, (data, _) in objects.items()}
+    moved = []
+
+    def move(source: str, path: str) -> None:
+        if len(moved) == 2:
+            raise OSError("killed")
+        moved.append(path)
+        MemoryFileSystem({}).rename([source], [path])
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+        patch.setattr(storage, "move", move)
+        run(options("mem://store/in", "mem://store/out", overwrite=True))
+    assert "mem://store/out/manifest.json" not in objects, "a half of two data sets looks like one"
+    run(options("mem://store/in", "mem://store/out", overwrite=True))
+    assert {path: data for path, (data, _) in objects.items()} == whole
+
+
+def test_packed_inputs_are_unpacked_on_the_way(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(ROWS)
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(ROWS.encode()))
+    first = run(options(tmp_path / "a.tsv", tmp_path / "one"))
+    second = run(options(tmp_path / "b.tsv.gz", tmp_path / "two"))
+    assert first.rows_in == second.rows_in == 41 and first.splits == second.splits
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(ROWS.encode())[:-30])
+    with pytest.raises((OSError, RuntimeError), match=r"b\.tsv\.gz|cut short"):
+        run(options(tmp_path / "b.tsv.gz", tmp_path / "three"))
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a.tsv").write_text(ROWS)
+    whole = run(options(tmp_path / "a.tsv", tmp_path / "whole"))
+    converted, merged = [], []
+    read, write = spill.batches, shard.write_groups
+
+    def batches(range_, job, slots=""):
+        if len(converted) == 3:
+            raise RuntimeError("the machine is gone")
+        converted.append(range_.number)
+        yield from read(range_, job, slots)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="the machine is gone"):
+        patch.setattr(spill, "batches", batches)
+        run(options(tmp_path / "a.tsv", tmp_path / "out"))
+    [build] = tmp_path.glob(".out.*.build")
+    reports = sorted(path.name for path in (build / "work" / "reports").iterdir())
+    assert len(reports) == 3 and not (tmp_path / "out").exists()
+    damaged = build / "work" / "spill" / reports[0].replace(".json", ".arrow")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+
+    def groups(found, schema, path):
+        if len(merged) == 1:
+            raise RuntimeError("gone again")
+        merged.append(path)
+        return write(found, schema, path)
+
+    converted.clear()
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="gone again"):
+        patch.setattr(spill, "batches", lambda *given: (converted.append(given[0].number), read(*given))[1])
+        patch.setattr(shard, "write_groups", groups)
+        run(options(tmp_path / "a.tsv", tmp_path / "out"))
+    ranges = describe(prepare(options(tmp_path / "a.tsv", tmp_path / "out")))["ranges"]
+    assert len(converted) == ranges - 2, "whole ranges were done again, or a damaged one was not"
+    again = []
+    with monkeypatch.context() as patch:
+        patch.setattr(spill, "batches", lambda *given: pytest.fail("a range was read again"))
+        patch.setattr(shard, "write_groups", lambda *given: (again.append(given[2]), write(*given))[1])
+        manifest = run(options(tmp_path / "a.tsv", tmp_path / "out"))
+    assert manifest == whole and contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert len(again) == 2, "of two shards and the dead letters one was there already"
+
+
+def test_other_inputs_or_options_begin_anew(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(ROWS)
+    first = options(tmp_path / "a.tsv", tmp_path / "out")
+    builds = {prepare(first).job.build, prepare(first).job.build}
+    assert len(builds) == 1
+    builds.add(prepare(options(tmp_path / "a.tsv", tmp_path / "out", coordinate=True)).job.build)
+    builds.add(prepare(options(tmp_path / "a.tsv", tmp_path / "out", shards=3)).job.build)
+    os.utime(tmp_path / "a.tsv", (1, 1))
+    builds.add(prepare(first).job.build)
+    (tmp_path / "a.tsv").write_text(ROWS + ROWS)
+    builds.add(prepare(first).job.build)
+    assert len(builds) == 5
+
+
+def test_a_second_run_into_the_same_output_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(ROWS)
+    with lock.hold(str(tmp_path / "out")), pytest.raises(lock.Busy, match=f"process {os.getpid()} on"):
+        run(options(tmp_path / "a.tsv", tmp_path / "out"))
+    run(options(tmp_path / "a.tsv", tmp_path / "out"))
+    code = (
+        f"import os\nfrom pipelines.lock import hold\nwith hold({str(tmp_path / 'out')!r}):\n    print(1, flush=True)\n"
+    )
+    code += "    os.kill(os.getpid(), 9)"
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert killed.returncode == -9 and (tmp_path / ".out.lock").exists()
+    run(options(tmp_path / "a.tsv", tmp_path / "out", overwrite=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tsv", "out"]
+
+
+def test_a_lease_elsewhere_runs_out(objects) -> None:
+    with lock.hold("mem://store/out"), pytest.raises(lock.Busy, match="process"), lock.hold("mem://store/out"):
+        pass
+    assert not objects
+    stale = {"id": "x", "who": "process 1 on elsewhere", "renewed": time.time() - lock.STALE - 1}
+    MemoryFileSystem.put("mem://store/out.lock", json.dumps(stale).encode())
+    with lock.hold("mem://store/out"):
+        pass
+    assert not objects
+
+
+def test_a_dry_run_tells_what_would_happen_and_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(ROWS)
+    described = describe(prepare(options(tmp_path / "a.tsv", tmp_path / "out")))
+    manifest = run(options(tmp_path / "a.tsv", tmp_path / "out"))
+    reports = describe(prepare(options(tmp_path / "a.tsv", tmp_path / "out")))
+    assert described == reports | {"estimate": described["estimate"]}
+    assert described["bytes"] == len(ROWS) and described["ranges"] > 3 and described["shards_per_split"] == 2
+    assert described["estimate"]["rows"] == manifest.rows_in and described["estimate"]["shards_bytes"] > 0
+    assert any("41 rows" in line for line in lines(described))
+
+
+def test_the_runner_is_named_and_loses_nothing() -> None:
+    with pytest.raises(ValueError, match="DaskRunner is refused: it loses data"):
+        flags("DaskRunner")
+    with pytest.raises(ValueError, match="`--flink_mastr`"):
+        flags("FlinkRunner", more=["--flink_mastr", "host:8081"])
+    assert flags("FlinkRunner", more=["--flink_master", "host:8081"])[:2] == [
+        "--runner=FlinkRunner",
+        "--flink_master=host:8081",
+    ]
+    assert "--direct_running_mode=multi_processing" in flags(workers=2)
+
+
+def test_an_external_pool_of_workers_takes_the_ranges(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(ROWS)
+    run(options(tmp_path / "a.tsv", tmp_path / "here"))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    pool = subprocess.Popen(
+        [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"],
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(Path(converting.__file__).parent.parent)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(600):
+            with socket.socket() as probe:
+                if not probe.connect_ex(("localhost", port)):
+                    break
+            time.sleep(0.1)
+        beam = ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
+        run(options(tmp_path / "a.tsv", tmp_path / "there", workers=2, beam=beam))
+    finally:
+        pool.terminate()
+        pool.wait()
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def test_progress_counts_what_is_done(tmp_path: Path) -> None:
+    job = Job(str(tmp_path), 1)
+    for number in range(2):
+        record = {"read": 600_000, "rows_in": 9_000}
+        storage.write(job.work("reports", f"{number}.json"), json.dumps(record).encode())
+    storage.write(job.work("entries", "a.json"), b"{}")
+    progress = Progress(job, 2_400_000)
+    progress._look()
+    assert progress.line(9.0) == "read 1.2 MB of 2.4 MB, 50%, 2,000 rows/s, 0:00:09 left; 1 shards written"
+
+
+def test_too_many_rejected_of_a_finished_build_is_not_published(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a.tsv").write_text(ROWS)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+        patch.setattr(publish, "reveal", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        run(options(tmp_path / "a.tsv", tmp_path / "out"))
+    with pytest.raises(publish.TooManyRejected):
+        run(options(tmp_path / "a.tsv", tmp_path / "out", max_rejected=0.001))
+    assert not (tmp_path / "out").exists()
+
+
+def test_killed_runs_publish_nothing_wrong() -> None:
+    assert len(rounds(3, seed=3, records=2_000)) == 3
+
+
+def test_the_plain_loop_and_beam_write_the_same_shards(tmp_path: Path) -> None:
+    write_corpus(tmp_path, 3_000)
+    marks = set()
+    for arm, size in (("plain", 0), ("beam", 0), ("beam", 10_000)):
+        run_arm(arm, str(tmp_path), str(tmp_path / f"{arm}{size}"), 2, size)
+        marks.add(json.loads((tmp_path / f"{arm}{size}" / shard.MANIFEST).read_text())["fingerprint"])
+    assert len(marks) == 1
+    run_arm("usual", str(tmp_path), str(tmp_path / "usual"), 2)
+    assert list((tmp_path / "usual").glob("*.parquet"))
+    assert abs(sum(parts(tmp_path).values()) - 1) < 0.01
