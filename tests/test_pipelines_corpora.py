@@ -24,6 +24,7 @@ ROWS = [
     ("atis", "seq", "label", {"train": 4_478, "dev": 500, "test": 893}),
     ("mixsnips", "seq", "clauses", {"train": 39_776, "dev": 2_198, "test": 2_199}),
     ("massive/data", "massive", "clauses", {"train": 11_514, "dev": 2_033, "test": 2_974}),
+    ("rasa", "rasa", "clauses", {"train": 2_240}),
     ("top", "top", "clauses", {"train": None, "dev": 4_462, "test": 9_042}),  # train differs by copy
 ]
 

@@ -13,7 +13,7 @@ from grammar import shard
 from pipelines.__main__ import app
 from pipelines.export import _read, same
 from pipelines.formats import FORMATS
-from pipelines.formats.features import FEATURES, FIELDS, Unwritable, features, flat, tree_of
+from pipelines.formats.features import FEATURES, FIELDS, Unwritable, features, flattened, tree_of
 from pipelines.record import Example, SlotSpan, Utterance
 from pipelines.trees import clause, to_example
 
@@ -200,9 +200,9 @@ def test_what_is_written_is_read_again(name, variant, tmp_path_factory, rows):
 
 @settings(max_examples=60, deadline=None)
 @given(given_=ROWS)
-def test_flat_is_the_inverse_of_clause(given_):
+def test_flattened_is_the_inverse_of_clause(given_):
     try:
-        found = flat(given_)
+        found = flattened(given_)
     except Unwritable:
         return
     if "coordinated values" not in features(given_):

@@ -48,12 +48,13 @@ def _list() -> None:
 
     from pipelines.formats import FORMATS
 
-    listing = Table("format", "holds", "files in a folder", "written", "offsets", "loses", box=None)
+    listing = Table("format", "holds, an example", "read from", "written", "offsets", "loses", box=None)
     for name, format_ in FORMATS.items():
         written = " ".join(format_.writer.variants).strip() or "yes" if format_.writer else "no"
         files = " ".join((*format_.patterns, *format_.companions))
         loses = ", ".join(format_.loses) or ("nothing" if format_.writer else "")
-        listing.add_row(name, escape(format_.summary), files, written, format_.offsets, loses)
+        held = f"{escape(format_.summary)}\n[dim]{escape(format_.example)}[/dim]"
+        listing.add_row(name, held, files, written, format_.offsets, loses)
     door.show(listing)
 
 

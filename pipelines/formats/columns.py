@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.formats.features import flat, unnested
+from pipelines.formats.features import flattened, unnested
 from pipelines.formats.tags import encode_tags
 from pipelines.record import Example
 
@@ -30,6 +30,6 @@ def tagged(row: Example, scheme: str) -> tuple[str, list[str]]:
     Raises:
         Unwritable: the tree says more than tags can.
     """
-    found = flat(row)
+    found = flattened(row)
     spans = unnested(found.spans)
     return "#".join(found.intents), encode_tags(spans, len(row.words), scheme)

@@ -4,7 +4,7 @@
     features(row)  which of these a row has
 
 A row that has none of what its format loses comes back equal, field by field; a row that has some comes back without
-`FIELDS` of them, or is refused, or comes back changed, and is counted as such. `flat` is the inverse of
+`FIELDS` of them, or is refused, or comes back changed, and is counted as such. `flattened` is the inverse of
 `pipelines.trees.clause`: a tree as intents and slots, which is all that most formats know.
 """
 
@@ -100,7 +100,7 @@ def plain(tree: Tree) -> Tree:
     return root
 
 
-def flat(row: Example) -> Flat:
+def flattened(row: Example) -> Flat:
     """Intents and slots of a row, from which `pipelines.trees` makes its tree again (values under `add` apart).
 
     Raises:
@@ -149,9 +149,9 @@ def single(row: Example, nested: bool = False) -> tuple[str, list[SlotSpan]]:
     """The intent and the slots of a row.
 
     Raises:
-        Unwritable: several intents, or what `flat` refuses, or a slot inside a slot unless they may be `nested`.
+        Unwritable: several intents, or what `flattened` refuses, or a slot inside a slot unless they may be `nested`.
     """
-    found = flat(row)
+    found = flattened(row)
     if len(found.intents) > 1:
         raise Unwritable("clauses", ", ".join(found.intents))
     return found.intents[0], found.slots[0] if nested else unnested(found.slots[0])
@@ -204,7 +204,7 @@ def features(row: Example) -> set[str]:
     tree, positions = tree_of(row)
     found |= _of_tree(tree, positions)
     try:
-        spans = flat(row).spans
+        spans = flattened(row).spans
     except Unwritable as error:
         found.add(error.feature)
         spans = []

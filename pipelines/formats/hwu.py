@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,12 +26,11 @@ from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, plan_whole, shown, whole
 from pipelines.formats.save import create
-from pipelines.formats.text import LOSES, chunks, from_text, to_text, unmark
+from pipelines.formats.text import LOSES, bracketed, from_text, to_text, unbracketed
 from pipelines.record import Example, Rejection, Utterance
 
 plan = plan_whole
 
-_SLOT = re.compile(r"\[\s*([^\[\]:\s]+)\s*:\s*([^\[\]]*?)\s*\]")
 _NEEDED = ("scenario", "intent", "answer_annotation")
 _HEADER = ("answerid", "scenario", "intent", "answer_annotation", "answer_from_anno", "answer_from_user")
 
@@ -68,9 +66,10 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
 def _record(source: Source, number: int, raw: str, row: dict[str, str]) -> Utterance | Rejection:
     if row.get("status", "").startswith("IRR"):
         return source.reject(number, "R110", raw, f"status `{row['status']}`")
-    text, slots = unmark(row["answer_annotation"], _SLOT, lambda match: (match[2], match[1]))
-    if "[" in text or "]" in text:
+    found = unbracketed(row["answer_annotation"])
+    if found is None:
         return source.reject(number, "R109", raw)
+    text, slots = found
     scenario, intent = row["scenario"].strip(), row["intent"].strip()
     return from_text(source, number, text, slots, "_".join(filter(None, (scenario, intent))), raw, domain=scenario)
 
@@ -82,18 +81,12 @@ def record(row: Example, variant: str) -> tuple[str, ...]:
         Unwritable: also where an intent cannot be divided into scenario and intent.
     """
     text, intent, slots = to_text(row)
-    if "[" in text or "]" in text:
-        raise Unwritable("marks in text", "a square bracket")
-    for slot in slots:
-        if ":" in slot.label:
-            raise Unwritable("odd labels", f"`{slot.label}`")
     scenario, name = "", intent
     if row.domain:
         if not intent.removeprefix(f"{row.domain}_") or not intent.startswith(f"{row.domain}_"):
             raise Unwritable("domain", f"`{intent}` does not begin with `{row.domain}_`")
         scenario, name = row.domain, intent[len(row.domain) + 1 :]
-    annotated = "".join(f"[{label} : {piece}]" if label else piece for piece, label in chunks(text, slots))
-    return row.id, scenario, name, annotated, text, row.utterance
+    return row.id, scenario, name, bracketed(text, slots), text, row.utterance
 
 
 def save(records: Iterable[tuple[str, ...]], folder: Path, split: str, variant: str) -> Path:

@@ -20,21 +20,18 @@ Source: FitzGerald et al., ACL 2023, arXiv 2204.08582 (github alexa/massive).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 
-from pipelines.formats.features import Unwritable
 from pipelines.formats.files import SPLITS
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, shown
 from pipelines.formats.save import save_lines
-from pipelines.formats.text import LOSES, chunks, from_text, to_text, unmark
+from pipelines.formats.text import LOSES, bracketed, from_text, to_text, unbracketed
 from pipelines.record import Example, Rejection, Utterance
 
 plan = plan_lines
 
-_SLOT = re.compile(r"\[\s*([^\[\]:\s]+)\s*:\s*([^\[\]]*?)\s*\]")
 _TEXTS = ("utt", "annot_utt", "intent", "partition")
 _SCORES = ("intent_score", "slots_score")  # 1 yes, 2 also possible (intent) or no slot to judge (slots), 0 no
 _BY_CHARACTER = ("ja", "zh", "th")
@@ -68,9 +65,10 @@ def _record(source: Source, number: int, line: bytes) -> Utterance | Rejection:
     judged = _judged(row.get("judgments"))
     if judged is not None and judged < source.reading.min_judgment:
         return source.reject(number, "R117", raw, f"{judged:.2f}", split)
-    text, slots = unmark(row["annot_utt"], _SLOT, lambda match: (match[2], match[1]))
-    if "[" in text or "]" in text:
+    found = unbracketed(row["annot_utt"])
+    if found is None:
         return source.reject(number, "R109", raw, split=split)
+    text, slots = found
     if text.split() != row["utt"].split():
         return source.reject(number, "R111", raw, split=split)
     locale, scenario = (value if isinstance(value := row.get(key), str) else "" for key in ("locale", "scenario"))
@@ -100,14 +98,8 @@ def _judged(judgments: object) -> float | None:
 def record(row: Example, variant: str) -> str:
     """A line; what MASSIVE knows beside the labels (worker, judgments) is not in a shard."""
     text, intent, slots = to_text(row)
-    if "[" in text or "]" in text:
-        raise Unwritable("marks in text", "a square bracket")
-    for slot in slots:
-        if ":" in slot.label:
-            raise Unwritable("odd labels", f"`{slot.label}`")
-    annotated = "".join(f"[{label} : {piece}]" if label else piece for piece, label in chunks(text, slots))
     fields = {"id": row.id, "locale": row.locale, "partition": row.split, "scenario": row.domain, "intent": intent}
-    return json.dumps(fields | {"utt": text, "annot_utt": annotated}, ensure_ascii=False)
+    return json.dumps(fields | {"utt": text, "annot_utt": bracketed(text, slots)}, ensure_ascii=False)
 
 
 def recognise(head: Head) -> Guess | None:

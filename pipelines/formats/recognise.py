@@ -91,7 +91,7 @@ def recognised(inputs: Sequence[str], formats: Iterable[Format] = ()) -> str:
         raise ValueError(f"the inputs are in several formats: {each}; convert each with its own `--format`")
     ((name, verdict),) = first.items()
     _LOG.info("format `%s`: %s has %s", name, verdict.path, verdict.reason)
-    for verdict in verdicts:
-        if not verdict.format:
-            _LOG.info("`%s` is not recognised: %s", verdict.path, verdict.reason)
+    unknown = [verdict.path for verdict in verdicts if not verdict.format]
+    if unknown:
+        _LOG.info("not recognised: %d of %d files, such as %s", len(unknown), len(verdicts), unknown[0])
     return name

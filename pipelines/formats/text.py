@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from grammar import words as tokenisers
-from pipelines.formats.features import single, text_and_places
+from pipelines.formats.features import Unwritable, single, text_and_places
 from pipelines.formats.lines import Source
 from pipelines.record import Example, Rejection, SlotSpan, Utterance
 
@@ -33,6 +33,9 @@ LOSES = {
     "words of intents": "refused",
 }
 """What formats of raw text with flat slots cannot say."""
+
+BRACKETED = re.compile(r"\[\s*([^\[\]:\s]+)\s*:\s*([^\[\]]*?)\s*\]")
+"""A slot as MASSIVE and HWU64 mark it: `[label : value]`."""
 
 UNPRINTED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ufeff]")
 """Characters that formats of lines and YAML read as ends of lines, or refuse."""
@@ -144,3 +147,27 @@ def unmark(
         text += value
         last = match.end()
     return text + annotated[last:], slots
+
+
+def unbracketed(annotated: str) -> tuple[str, list[CharSlot]] | None:
+    """Text and slots of a text with `[label : value]` in it; None where a bracket is left over.
+
+    >>> unbracketed("play [genre : jazz] now")
+    ('play jazz now', [CharSlot(start=5, end=9, label='genre')])
+    """
+    text, slots = unmark(annotated, BRACKETED, lambda match: (match[2], match[1]))
+    return None if "[" in text or "]" in text else (text, slots)
+
+
+def bracketed(text: str, slots: Sequence[CharSlot]) -> str:
+    """The inverse of `unbracketed`.
+
+    Raises:
+        Unwritable: the text has a square bracket, or a label a colon.
+    """
+    if "[" in text or "]" in text:
+        raise Unwritable("marks in text", "a square bracket")
+    for slot in slots:
+        if ":" in slot.label:
+            raise Unwritable("odd labels", f"`{slot.label}`")
+    return "".join(f"[{label} : {piece}]" if label else piece for piece, label in chunks(text, slots))
