@@ -77,8 +77,11 @@ def settle(items: Iterable[Item], names: Sequence[str], form: str) -> str:
     Args:
         items: all of them; agreed ones are filled in.
         names: of the annotators.
-        form: `jsonl`, or `trees`, in which the trees of the annotators are comments.
+        form: `jsonl`; `tsv`, with a column an annotator; or `trees`, in which their trees are comments.
     """
+    items = list(items)
+    if form == "tsv":
+        return _table(items, names)
     lines = []
     for item in items:
         trees = {name: str(tree) for name, tree in zip(names, item.trees, strict=True) if tree is not None}
@@ -99,6 +102,32 @@ def settle(items: Iterable[Item], names: Sequence[str], form: str) -> str:
                 "()",
             ]
     return "\n".join(lines) + "\n"
+
+
+def by_annotator(rows: Iterable[Annotated]) -> dict[str, list[Annotated]]:
+    """The rows of one file, by what its column `annotator` says, in order of appearance.
+
+    Raises:
+        ValueError: a row does not say it; the message names the row.
+    """
+    found: dict[str, list[Annotated]] = {}
+    for one in rows:
+        if one.row.annotator is None:
+            place = f"{one.row.place.path}:{one.row.place.line}"
+            raise ValueError(f"{place}: no column `annotator`; give one file an annotator, or name whose row it is")
+        found.setdefault(one.row.annotator, []).append(one)
+    return found
+
+
+def _table(items: Sequence[Item], names: Sequence[str]) -> str:
+    spoken = any(item.words is not None for item in items)
+    taken = {"tree", "utterance", "words", "annotator", "batch", "split"}
+    lines = [["utterance"] * spoken + ["tree", *(f"{name}_" if name in taken else name for name in names)]]
+    for item in items:
+        trees = ["" if tree is None else str(tree) for tree in item.trees]
+        utterance = " ".join(" ".join(item.words or ()).split())
+        lines.append([utterance] * spoken + [trees[0] if item.agreed() else "", *trees])
+    return "\n".join("\t".join(line) for line in lines) + "\n"
 
 
 def _best(files: Sequence[Sequence[Annotated]]) -> str:

@@ -6,6 +6,7 @@ file and one a tree with findings; of each code a few examples are kept.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class Report:
         for code, _ in sorted(codes.items(), key=lambda item: (-item[1], item[0])):
             if code in self.examples:
                 rule = RULES[code]
-                parts.append(f'<h3 id="{code}">{code} {page.text(rule.title)}</h3>\n<p>{page.text(rule.why)}</p>')
+                parts.append(f'<h3 id="{code}">{code} {page.text(rule.title)}</h3>\n<p>{_code_spans(rule.why)}</p>')
                 parts += [_example(example, self.ontology) for example in self.examples[code]]
         return page.page(title, "\n".join(parts), STYLE)
 
@@ -180,7 +181,15 @@ def _marked(finding: Finding, place: Place) -> str:
     left, right = max(0, start - _AROUND), min(len(source), end + _AROUND)
     bad = source[start:end] or " "
     before, after = "…" * (left > 0) + source[left:start], source[end:right] + "…" * (right < len(source))
-    return f"{page.text(before)}<mark>{page.text(bad)}</mark>{page.text(after)}"
+    return f"{_isolated(before)}<mark>{_isolated(bad)}</mark>{_isolated(after)}"
+
+
+def _isolated(text: str) -> str:
+    """Text as HTML in which words that run to the left do not carry the brackets around them along."""
+    return "".join(
+        f"<bdi>{page.text(piece)}</bdi>" if not piece.isascii() else page.text(piece)
+        for piece in re.split(r"([()\t]+)", text)
+    )
 
 
 def _code_spans(text: str) -> str:

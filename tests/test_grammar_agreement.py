@@ -160,10 +160,9 @@ def test_agree(files: list[Path], tmp_path: Path) -> None:
     assert [row["item"] for row in found["disagreements"]] == ["play jolene", "add apples and pears"]
     assert found["pairs"][0]["annotators"] == ["anna", "ben"]
     assert run("agree", files[0], files[0], "--by", "line").exit_code == 0
-    assert run("agree", files[0]).exit_code == 2
 
 
-@pytest.mark.parametrize(("form", "code"), [("jsonl", "E111"), ("trees", "E103")])
+@pytest.mark.parametrize(("form", "code"), [("jsonl", "E111"), ("tsv", "E111"), ("trees", "E103")])
 def test_check_names_what_is_still_to_settle(files: list[Path], tmp_path: Path, form: str, code: str) -> None:
     settle = tmp_path / f"settle.{form}"
     run("agree", *files, "--adjudicate", settle)
@@ -175,6 +174,8 @@ def test_check_names_what_is_still_to_settle(files: list[Path], tmp_path: Path, 
             rows = [json.loads(line) for line in text.splitlines()]
             rows = [row | {"tree": tree} if row["utterance"] == spoken else row for row in rows]
             text = "\n".join(json.dumps(row) for row in rows)
+        elif form == "tsv":
+            text = text.replace(f"{spoken}\t\t", f"{spoken}\t{tree}\t")
         else:
             before, after = text.split(f"# {spoken}\n")
             text = f"{before}# {spoken}\n" + after.replace("\n()\n", f"\n{tree}\n", 1)
@@ -192,6 +193,17 @@ def test_rows_are_matched(tmp_path: Path) -> None:
     assert "t.jsonl:2: the id `1` stands in this file already" in run("agree", left, twice, "--by", "id").stderr
     said = write(tmp_path / "s.tsv", "go\t(A())\ngo\t(B())\n")
     assert run("agree", said, write(tmp_path / "u.tsv", "go\t(A())\ngo\t(B())\n")).exit_code == 0
+
+
+def test_one_file_with_a_column_of_annotators(tmp_path: Path) -> None:
+    rows = [f"{line}\t{who}" for who, text in (("anna", ANNA), ("ben", BEN)) for line in text.splitlines()]
+    both = write(tmp_path / "both.tsv", "\n".join(["utterance\ttree\tannotator", *rows]) + "\n")
+    found = json.loads(run("agree", both, "--json").stdout)
+
+    assert (found["annotators"], found["items"], found["agreed"]) == (["anna", "ben"], 3, 2)
+    alone = write(tmp_path / "alone.tsv", ANNA)
+    result = run("agree", alone)
+    assert (result.exit_code, "alone.tsv:1: no column `annotator`" in result.stderr) == (2, True)
 
 
 def test_a_tree_that_cannot_be_read_is_missing(files: list[Path], tmp_path: Path) -> None:

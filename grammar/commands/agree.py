@@ -26,13 +26,15 @@ _MEASURES = {
 
 
 def agree(
-    files: Annotated[list[str], typer.Argument(metavar="FILES...", help="One file an annotator, of the same items.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES...", help="One file an annotator; or one with a column `annotator`.")
+    ],
     by: Annotated[
         str | None, typer.Option(help="Match rows by id, utterance or line; else by the first that all rows have.")
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="Disagreements to print with their diffs, the worst first.")] = 20,
     adjudicate: Annotated[
-        Path | None, typer.Option(help="Write a file to settle them in: `.jsonl`, or `.trees` with comments.")
+        Path | None, typer.Option(help="Write a file to settle them in: `.jsonl`, `.tsv`, or `.trees` with comments.")
     ] = None,
     function: Annotated[
         list[str] | None, typer.Option(help=f"A label that joins clauses, besides {', '.join(sorted(FUNCTIONS))}.")
@@ -51,25 +53,29 @@ def agree(
 
     \b
     python -m grammar agree anna.tsv ben.tsv
+    python -m grammar agree batch.tsv --json
     python -m grammar agree anna.jsonl ben.jsonl cleo.jsonl --adjudicate settle.trees
     """
     from grammar import agreement
-    from grammar.items import BY, match, settle
+    from grammar.items import BY, by_annotator, match, settle
 
-    if len(files) < 2:
-        door.fail("agreement needs two files or more")
     if by is not None:
         door.one_of("--by", by, BY)
     door.one_of("--tokeniser", tokeniser, TOKENISERS)
-    if adjudicate and adjudicate.suffix not in (".jsonl", ".trees"):
-        door.fail(f"--adjudicate: {adjudicate} must end in .jsonl or .trees")
-    names = _names(files)
+    if adjudicate and adjudicate.suffix not in (".jsonl", ".tsv", ".trees"):
+        door.fail(f"--adjudicate: {adjudicate} must end in .jsonl, .tsv or .trees")
+    names, rows = _names(files), [list(door.trees_of(path, form)) for path in files]
     try:
-        items = match([list(door.trees_of(path, form)) for path in files], by, tokeniser)
+        if len(files) == 1:
+            groups = by_annotator(rows[0])
+            names, rows = list(groups), list(groups.values())
+        if len(rows) < 2:
+            door.fail("agreement needs two annotators or more")
+        items = match(rows, by, tokeniser)
     except ValueError as error:
         door.fail(str(error))
     functions = FUNCTIONS | set(function or ())
-    found = agreement.agree(items, len(files), functions, unordered or ())
+    found = agreement.agree(items, len(names), functions, unordered or ())
     apart = [item for item in items if not item.agreed(unordered or ())]
     if adjudicate:
         door.write(str(adjudicate), settle(items, names, adjudicate.suffix[1:]))
