@@ -85,26 +85,39 @@ class Text:
             at += 1
         return at
 
+    def lines(self) -> Iterator[tuple[int, int, str]]:
+        """(where it begins, number from 1, text) of every line of the file; of a `.tree` file, of all of it."""
+        start = int(self.source.startswith("\ufeff"))
+        whole = _form(self.path) == "tree"
+        for number, raw in enumerate([self.source[start:]] if whole else self.source[start:].split("\n"), 1):
+            yield start, number, raw
+            start += len(raw) + 1
+
     def rows(self) -> Iterator[tuple[int, Row]]:
         """(where it begins, row) of every line."""
-        form = _FORMS.get(Path(self.path).suffix.lower())
-        marked = self.source.startswith("\ufeff")
-        reader = LineReader(self.path, form)
-        start = int(marked)
-        lines = [self.source[start:]] if form == "tree" else self.source[start:].split("\n")
-        for number, raw in enumerate(lines, 1):
-            row = reader.row(number, raw, marked and number == 1)
-            yield start, row
-            start += len(raw) + 1
+        reader = LineReader(self.path, _form(self.path))
+        for start, number, raw in self.lines():
+            yield start, reader.row(number, raw)
 
     def row_at(self, offset: int) -> tuple[int, Row] | None:
         """The row in which a character stands, if it holds a tree."""
+        reader = LineReader(self.path, _form(self.path))
         found = None
-        for start, row in self.rows():
+        for start, number, raw in self.lines():
             if start > offset:
                 break
-            found = (start, row)
+            if not _settled(reader) or offset <= start + len(raw):
+                found = (start, reader.row(number, raw))
         return found if found and found[1].text is not None else None
+
+
+def _form(path: str) -> str | None:
+    return _FORMS.get(Path(path).suffix.lower())
+
+
+def _settled(reader: LineReader) -> bool:
+    """Whether the first lines have said all that they say of the others."""
+    return reader.form is not None and (reader.form != "tsv" or reader.columns is not None)
 
 
 class Server(LanguageServer):
@@ -112,7 +125,7 @@ class Server(LanguageServer):
 
     def __init__(self) -> None:
         super().__init__("treewright", __version__, text_document_sync_kind=lsp.TextDocumentSyncKind.Incremental)
-        self.known: dict[str, tuple[object, dict[tuple[object, ...], list[Mark]]]] = {}
+        self.known: dict[str, tuple[object, dict[str, list[Mark]]]] = {}
         self.ontologies: dict[Path, tuple[int, Ontology | None]] = {}
 
     def text(self, uri: str) -> Text:
@@ -138,17 +151,26 @@ class Server(LanguageServer):
     def marks(self, uri: str, text: Text) -> Iterator[tuple[int, Mark]]:
         """(where its line begins, mark) of every finding; lines seen before are not checked again."""
         ontology = self.ontology(text.path)
-        old = self.known.get(uri, (None, {}))
-        before = old[1] if old[0] is ontology else {}
-        now: dict[tuple[object, ...], list[Mark]] = {}
-        for start, row in text.rows():
-            if row.text is None and not row.problem:
-                continue
-            key = (row.raw, row.text, row.place.offset, row.marked)
-            if key not in now:
-                now[key] = before[key] if key in before else _marks(row, ontology)
-            yield from ((start, mark) for mark in now[key])
-        self.known[uri] = (ontology, now)
+        reader = LineReader(text.path, _form(text.path))
+        state: object = None
+        now: dict[str, list[Mark]] = {}
+        before: dict[str, list[Mark]] = {}
+        for start, number, raw in text.lines():
+            settled = _settled(reader)
+            if settled and state is None:
+                state = (ontology, reader.form, reader.columns)
+                old = self.known.get(uri)
+                before = old[1] if old and old[0] == state else {}
+            if settled and raw in now:
+                marks = now[raw]
+            elif settled and raw in before:
+                marks = now[raw] = before[raw]
+            else:
+                marks = _marks(reader.row(number, raw), ontology)
+                if settled:
+                    now[raw] = marks
+            yield from ((start, mark) for mark in marks)
+        self.known[uri] = (state, now)
 
     def publish(self, uri: str) -> None:
         """Send all findings of a document."""
@@ -252,6 +274,8 @@ def server() -> Server:
 
 
 def _marks(row: Row, ontology: Ontology | None) -> list[Mark]:
+    if row.text is None and not row.problem:
+        return []
     findings = [row.problem] if row.problem else check(row.text or "", ontology, row.utterance)
     marks = []
     for finding in findings:
