@@ -1,10 +1,11 @@
-"""python -m pipelines convert | export | verify | stats | compare | compose | bench | samples | formats"""
+"""python -m pipelines convert | export | verify | stats | compare | compose | check | bench | samples | formats"""
 
 from __future__ import annotations
 
 import typer
 
 from pipelines.commands.bench import bench
+from pipelines.commands.check import check
 from pipelines.commands.compare import compare
 from pipelines.commands.compose import compose
 from pipelines.commands.convert import convert
@@ -29,6 +30,7 @@ app.command()(verify)
 app.command()(stats)
 app.command()(compare)
 app.command()(compose)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(check)
 app.command()(bench)
 app.command()(samples)
 app.command()(formats)

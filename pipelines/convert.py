@@ -30,7 +30,7 @@ from pipelines.formats.files import folder_above
 from pipelines.formats.lines import Reading
 from pipelines.formats.recognise import recognised
 from pipelines.progress import Progress
-from pipelines.spill import Job, count_slots, merge, merge_slots, name_of, spill
+from pipelines.spill import Job, count_slots, joins_intents, merge, merge_slots, name_of, spill
 from pipelines.splits import Dealing
 
 _LOG = logging.getLogger(__name__)
@@ -185,10 +185,11 @@ class Convert(beam.PTransform):
             | "plan" >> beam.FlatMapTuple(lambda number, source: ranges_of(number, source, size))
         )
         if self.several and job.multi_intent == "clauses":
+            dealt = ranges | "deal ranges to count" >> beam.Reshuffle()
+            joined = dealt | "look for #" >> beam.Map(lambda item: joins_intents(item[1])) | beam.CombineGlobally(any)
             counted = (
-                ranges
-                | "deal ranges to count" >> beam.Reshuffle()
-                | "count slots" >> beam.Map(lambda item: count_slots(item[1], job))
+                dealt
+                | "count slots" >> beam.FlatMap(_count, job, beam.pvalue.AsSingleton(joined))
                 | "add counts up" >> beam.CombineGlobally(merge_slots)
             )
             slots = beam.pvalue.AsSingleton(counted)
@@ -199,6 +200,12 @@ class Convert(beam.PTransform):
             | "by bucket" >> beam.GroupByKey()
             | "merge" >> beam.ParDo(Merge(job))
         )
+
+
+def _count(item: tuple[str, Range], job: Job, joined: bool) -> Iterator[str]:
+    """The counts of a range, if any range has rows that need them: else no row is read twice."""
+    if joined:
+        yield count_slots(item[1], job)
 
 
 def ranges_of(number: int, source: Source, size: int) -> Iterator[tuple[str, Range]]:

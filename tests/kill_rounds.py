@@ -141,8 +141,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--records", type=int, default=6_000)
     given = parser.parse_args()
-    done = rounds(given.rounds, given.seed, given.workers)
+    done = rounds(given.rounds, given.seed, given.workers, given.records)
     print(f"{len(done)} rounds: nothing partial was published, every rerun ended with the same bytes")
 
 

@@ -137,21 +137,25 @@ def plan_whole(source: Source, size: int) -> list[Range]:
     return [Range(source, 0, 0, storage.size(source.path), 1)]
 
 
-def lines(path: str, start: int, stop: int) -> Iterator[bytes]:
-    """The lines of bytes `[start, stop)` without their ends; both must be borders of lines."""
+def pieces(path: str, start: int, stop: int) -> Iterator[bytes]:
+    """Bytes `[start, stop)` of a file, a MiB at a time."""
     with open_file(path) as file:
         file.seek(start)
-        rest = b""
-        while start < stop:
-            data = file.read(min(_BLOCK, stop - start))
-            if not data:
-                break
-            text = rest + (data.removeprefix(BOM) if start == 0 else data)
+        while start < stop and (data := file.read(min(_BLOCK, stop - start))):
             start += len(data)
-            *found, rest = text.split(b"\n")
-            yield from map(bare, found) if b"\r" in text else found
-        if rest:
-            yield bare(rest)
+            yield data
+
+
+def lines(path: str, start: int, stop: int) -> Iterator[bytes]:
+    """The lines of bytes `[start, stop)` without their ends; both must be borders of lines."""
+    rest = b""
+    for data in pieces(path, start, stop):
+        text = rest + (data.removeprefix(BOM) if start == 0 else data)
+        start += len(data)
+        *found, rest = text.split(b"\n")
+        yield from map(bare, found) if b"\r" in text else found
+    if rest:
+        yield bare(rest)
 
 
 def numbered(range_: Range) -> Iterator[tuple[int, bytes]]:

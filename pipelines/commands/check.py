@@ -1,0 +1,54 @@
+"""`python -m pipelines check`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from pipelines.commands import door
+from pipelines.commands.door import Json
+
+
+def check(
+    context: typer.Context,
+    input_: Annotated[
+        list[str], typer.Option("--input", help="A file, a folder, or a glob in quotes; may be given again.")
+    ],
+    output: Annotated[str, typer.Option(help="Directory for `findings/` and `counts.json`.")],
+    ontology: Annotated[
+        str, typer.Option(help="TOML file to hold trees against; default: `ontology.toml` beside the input.")
+    ] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace findings that stand there.")] = False,
+    range_bytes: Annotated[int, typer.Option(help="Size of the pieces that workers take.")] = 16 << 20,
+    runner: Annotated[str, typer.Option(help="Beam runner.")] = "FnApiRunner",
+    workers: Annotated[int, typer.Option(help="Processes of the local runner.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Check trees in .trees, .tsv, .jsonl and shards, with Apache Beam: for what is too much for one machine.
+
+    Example: `python -m pipelines check --input 'gs://corpus/*.tsv' --output gs://corpus/out --runner FlinkRunner`
+
+    Each row is checked as `python -m grammar check` does it. Exits with 1 if anything is found. Options that are not
+    listed go to Beam.
+    """
+    if workers < 1 or range_bytes < 1:
+        door.stop("`--workers` and `--range-bytes` must be positive")
+    import logging
+
+    logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
+    from pipelines.checking import check as run
+    from pipelines.runner import flags
+
+    try:
+        counts = run(input_, output, ontology, range_bytes, overwrite, flags(runner, workers, context.args))
+    except (ValueError, OSError, RuntimeError) as error:
+        door.stop(str(error))
+    if as_json:
+        print(json.dumps(counts, indent=2, ensure_ascii=False))
+    else:
+        codes = ", ".join(f"{code} {number:,}" for code, number in counts["codes"].items()) or "none"
+        print(f"{output}: {counts['rows']:,} rows checked; findings: {counts['findings']:,} ({codes})")
+    if counts["findings"]:
+        raise typer.Exit(1)
