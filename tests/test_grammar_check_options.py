@@ -97,6 +97,12 @@ def test_splits_by_option_and_by_column() -> None:
     assert found("c.tsv") == ["2 E403"]
 
 
+def test_annotators_may_differ() -> None:
+    head = "annotator\tutterance\ttree\n"
+    write("a.tsv", head + "anna\tb\t(a(b))\nben\tb\t(c(b))\nanna\tb\t(a (b) )\nben\tb\t(a(b))\n")
+    assert found("a.tsv") == ["4 E401", "5 E402"]
+
+
 def test_trees_alone_can_lack_labels_in_train() -> None:
     write("train.trees", "(A(b))\n")
     write("test.trees", "# c\n(A(b))\n(A(C(b)))\n")
