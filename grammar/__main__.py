@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from grammar.commands.agree import agree
+from grammar.commands.bench import bench
 from grammar.commands.check import check
 from grammar.commands.diff import diff
 from grammar.commands.explain import explain
@@ -31,6 +32,7 @@ app.command()(infer)
 app.add_typer(ontology, name="ontology")
 app.command()(explain)
 app.command()(lsp)
+app.command()(bench)
 
 if __name__ == "__main__":
     app(prog_name="python -m grammar")

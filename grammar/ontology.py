@@ -32,6 +32,7 @@ KINDS = ("intent", "function", "slot")
 _FIELDS = frozenset({"takes", "required", "repeated", "words", "least", "description", "examples", "count", "counts"})
 _LEAST = {"intent": 0, "function": 2, "slot": 1}
 _IMPOSSIBLE = 1 << 20
+_REMEMBERED = 10_000
 
 
 class OntologyError(ValueError):
@@ -72,6 +73,7 @@ class Ontology:
     ) -> None:
         self.nodes = dict(nodes)
         self.lexicon = frozenset(lexicon)
+        self._nearest: dict[str, str | None] = {}  # the same misspelling comes again, and looking takes long
         intents = {label for label, node in self.nodes.items() if node.kind == "intent"}
         joining = {n for n, node in self.nodes.items() if node.kind == "function" and node.takes & intents}
         self.roots = frozenset(roots) if roots is not None else frozenset(intents | joining)
@@ -137,9 +139,13 @@ class Ontology:
 
     def nearest(self, label: str) -> str | None:
         """The known label that is spelt most like `label`, if any is close."""
-        same = [known for known in self.nodes if known.lower() == label.lower()]
-        close = same or difflib.get_close_matches(label, sorted(self.nodes), 1)
-        return close[0] if close else None
+        if label not in self._nearest:
+            if len(self._nearest) == _REMEMBERED:
+                self._nearest.clear()
+            same = [known for known in self.nodes if known.lower() == label.lower()]
+            close = same or difflib.get_close_matches(label, sorted(self.nodes), 1)
+            self._nearest[label] = close[0] if close else None
+        return self._nearest[label]
 
     def sha256(self) -> str:
         """A hash of what it allows (descriptions and counts left out)."""

@@ -42,9 +42,12 @@ class _Open:
 
 def over_limit(text: str) -> Finding | None:
     """E112 or E113 where the text is over a limit, found without a parser."""
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > MAX_BYTES:
-        return finding("E113", Span(0, len(text)), size=size)
+    if len(text) > MAX_BYTES // 4:
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > MAX_BYTES:
+            return finding("E113", Span(0, len(text)), size=size)
+    if text.count("(") <= MAX_DEPTH + 1:
+        return None
     depth = 0
     for token in _TOKEN.finditer(text):
         depth += {"(": 1, ")": -1}.get(token[0], 0)

@@ -57,6 +57,26 @@ def lark() -> Lark:
     )
 
 
+def judge(text: str) -> bool:
+    """What the grammar alone says of a text: whether it is a tree. No limits, no tree, no findings."""
+    try:
+        _plain(False).parse(text)
+    except UnexpectedInput:
+        return False
+    return True
+
+
+def positions() -> Lark:
+    """Lark as it comes, with `propagate_positions`: the measure of this reader's speed."""
+    return _plain(True)
+
+
+@cache
+def _plain(propagate: bool) -> Lark:
+    grammar = _GRAMMAR.read_text(encoding="utf-8")
+    return Lark(grammar, parser="lalr", lexer="basic", propagate_positions=propagate)
+
+
 class _Builder(Transformer):
     """Rules -> trees, called by the parser at each reduction."""
 
