@@ -54,7 +54,7 @@ def damaged(made: random.Random, text: str, family: str) -> str:
         return text[:at] + text[at + 1 :]
     if family == "E2":
         return re.sub(r"\((\w+)Name\(|\((\w)(\w+)Intent\(", r"(\1Nmae\2\3Intnet(", text, count=1)
-    at = made.choice([match.start() for match in re.finditer(r"[a-z]\)", text)])
+    at = made.choice([match.start() for match in re.finditer(r"[^()]\)", text)])
     return text[:at] + made.choice(("\u200b", "e\u0301", "\x07", "\u202e", "Ã©")) + text[at:]
 
 
