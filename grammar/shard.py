@@ -13,6 +13,18 @@ One row, written as the parser reads it:
     actions  [0, 0, 1, 2, 2]                          NT NT TER RED RED
     symbols  ["PlayMusicIntent", "MediaType", "music", "", ""]
     copy     [-1, -1, 1, -1, -1]                      TER copies word 1
+
+and what is worked out from these, so that no reader must (`pipelines.index` does it a block at a time):
+
+    parent   [-1, 0, 1, 1, 0]      the action that opened the node this one goes into; for RED, the node it closes
+    depth    2                     nodes that are open at most
+    utterance_hash                 of "play music": lower case, single blanks
+    template_hash                  of "play {MediaType}": what the tree copies is masked
+    shape_hash                     of "(PlayMusicIntent(MediaType))": the tree without its words
+
+A hash is the first 8 bytes of the SHA-256 of that text, as a signed number: equal rows are found, and data sets are
+joined, without reading a word. From `parent` follow the children of a node, what lies below it on the stack
+(`parent - 1` for RED) and its height.
 """
 
 from __future__ import annotations
@@ -28,7 +40,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 MANIFEST = "manifest.json"
 ONTOLOGY = "ontology.toml"
 REJECTED = "rejected"
@@ -54,9 +66,19 @@ SCHEMA = pa.schema(
         pa.field("symbols", pa.list_(_text), nullable=False),
         pa.field("copy", pa.list_(pa.int32()), nullable=False),
         pa.field("composed", pa.bool_(), nullable=False),
+        pa.field("parent", pa.list_(pa.int32()), nullable=False),
+        pa.field("depth", pa.int16(), nullable=False),
+        pa.field("utterance_hash", pa.int64(), nullable=False),
+        pa.field("template_hash", pa.int64(), nullable=False),
+        pa.field("shape_hash", pa.int64(), nullable=False),
     ],
     metadata={"treewright.schema": SCHEMA_VERSION},
 )
+INDEX = ("parent", "depth", "utterance_hash", "template_hash", "shape_hash")
+"""The columns that follow from the others; they come last."""
+ROW = tuple(name for name in SCHEMA.names if name not in INDEX)
+"""The columns that say what a row is."""
+ROW_SCHEMA = pa.schema([SCHEMA.field(name) for name in ROW])
 REJECTION_SCHEMA = pa.schema(
     [
         pa.field("corpus", _text, nullable=False),

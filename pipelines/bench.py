@@ -4,7 +4,7 @@
     beam    `convert` on the local runner, in one process
     beam2   the same in two processes
     usual   ReadFromText -> DoFn -> WriteToParquet, as pipelines are commonly written, over the same functions for one
-            record; it is spared the replay, the sorting and the fixed shards
+            record; it is spared the replay, the index columns, the sorting and the fixed shards
 
 `plain`, `beam` and `beam2` must come to the same bytes, and so must `beam` with other sizes of range.
 The corpus is invented: `seq.in/seq.out/label` with single intents like SNIPS, 9 words a row, and one row in 1,000 bad.
@@ -35,6 +35,7 @@ from pipelines import shapes
 from pipelines.block import Block
 from pipelines.formats import expand, plan, seq
 from pipelines.formats.lines import Source
+from pipelines.index import indexed
 from pipelines.record import Utterance
 from pipelines.samples.generate import generate
 from pipelines.spill import RUN_ROWS, Job, batches, by_bucket, by_id, rows
@@ -158,7 +159,7 @@ def _usual(folder: str, output: str) -> None:
             pipeline
             | beam.io.ReadFromText(f"{folder}/{_PASTED}")
             | beam.FlatMap(_usual_row, Job("", 1).settings())
-            | beam.io.WriteToParquet(f"{output}/train", shard.SCHEMA, file_name_suffix=".parquet", codec="zstd")
+            | beam.io.WriteToParquet(f"{output}/train", shard.ROW_SCHEMA, file_name_suffix=".parquet", codec="zstd")
         )
 
 
@@ -290,6 +291,7 @@ def parts(folder: Path) -> dict[str, float]:
             "trees and oracle": _best(blocks),
             "columns": _best(lambda: [block.columns() for block in finished]),
             "replay": _best(lambda: [block.replayed(batch) for block, batch in zip(finished, examples, strict=True)]),
+            "index columns": _best(lambda: [indexed(batch) for batch in examples]),
             "counts of labels": _best(lambda: counted(examples)),
             "shard and sort": _best(lambda: list(by_bucket(table, job.shards))),
             "write Parquet": _best(lambda: shard.write_groups(by_id(runs), shard.SCHEMA, file.name)),

@@ -18,6 +18,7 @@ from grammar.actions import State as TreeState
 from grammar.ontology import Ontology
 from pipelines.clauses import ClauseError, SlotCounts, divide
 from pipelines.flat import Transitions, flat
+from pipelines.index import indexed
 from pipelines.record import Example, Rejection, Utterance
 from pipelines.replay import copies, rebuild
 from pipelines.trees import to_example
@@ -138,10 +139,10 @@ class Block:
         """The columns of `grammar.shard.SCHEMA`, in the order of the rows, and the rows that were refused."""
         batch = self.columns()
         good = self.replayed(batch)
-        return batch if good.all() else batch.filter(pa.array(good)), self.rejections
+        return indexed(batch if good.all() else batch.filter(pa.array(good))), self.rejections
 
     def columns(self) -> pa.RecordBatch:
-        """All rows as they were added."""
+        """All rows as they were added, without their index columns."""
         rows = self.utterances
         ends = np.fromiter(map(len, self._kinds), np.int32, len(rows)).cumsum(dtype=np.int32)
         offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
@@ -163,7 +164,7 @@ class Block:
         }
         for name in ("corpus", "domain", "file", "split", "locale"):
             columns[name] = _strings(rows, name)
-        return pa.record_batch([columns[field.name] for field in shard.SCHEMA], schema=shard.SCHEMA)
+        return pa.record_batch([columns[name] for name in shard.ROW], schema=shard.ROW_SCHEMA)
 
     def replayed(self, columns: pa.RecordBatch) -> np.ndarray:
         """Which rows their actions rebuild, with copies that are the words; the others become rejections."""

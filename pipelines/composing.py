@@ -30,6 +30,7 @@ from grammar.ontology import Ontology, loads
 from pipelines import publish, shapes
 from pipelines.compose import Clause, Recipe, compound, coordinate, draws, text_of, times, values
 from pipelines.formats.features import tree_of
+from pipelines.index import indexed_table
 from pipelines.record import Example, Utterance
 from pipelines.trees import example_of
 
@@ -190,7 +191,7 @@ class _Done(NamedTuple):
 
 def _shard(task: _Task) -> _Done:
     """Write one shard with what is composed from its rows."""
-    table = pq.read_table(task.source)
+    table = pq.read_table(task.source, columns=list(shard.ROW))
     ontology = loads(task.ontology, "the ontology") if task.ontology else None
     made: list[Example] = []
     refused = 0
@@ -202,15 +203,16 @@ def _shard(task: _Task) -> _Done:
                     made.append(new)
                 else:
                     refused += 1
-    columns = [
-        pa.array(column, field.type) for column, field in zip(zip(*made, strict=True), shard.SCHEMA, strict=False)
-    ]
     if made:
-        table = pa.concat_tables([table, pa.table(columns, schema=shard.SCHEMA)])
+        columns = [
+            pa.array(column, field.type)
+            for column, field in zip(zip(*made, strict=True), shard.ROW_SCHEMA, strict=True)
+        ]
+        table = pa.concat_tables([table.cast(shard.ROW_SCHEMA), pa.table(columns, schema=shard.ROW_SCHEMA)])
         table = table.take(pc.sort_indices(table, [("id", "ascending")]))
     found: dict[str, int] = {}
     shapes.count(table["tree"].combine_chunks(), found)
-    return _Done(shard.write_table(table, task.target), len(made), refused, found)
+    return _Done(shard.write_table(indexed_table(table), task.target), len(made), refused, found)
 
 
 def _allowed(row: Example, ontology: Ontology) -> bool:

@@ -114,7 +114,7 @@ class Utterance(NamedTuple):
 
 
 class Example(NamedTuple):
-    """One row of a shard: the fields are the columns of `grammar.shard.SCHEMA`, in their order."""
+    """One row of a shard: the fields are the columns `grammar.shard.ROW`, in their order."""
 
     id: str
     corpus: str

@@ -21,6 +21,7 @@ from parser.config import Config, from_dict
 from parser.metrics import slot_values
 from parser.model import Model
 from parser.vocab import Counts, build_vocab
+from pipelines.index import indexed
 
 ITEMS = ["apples", "pears", "oat milk", "salt", "rye bread", "figs"]
 MEDIA = ["jazz", "music", "blue train", "folk"]
@@ -141,7 +142,8 @@ def write_shards(directory: Path, train: int = 120, files: int = 1) -> Path:
         parts = files if split == "train" else 1
         for part in range(parts):
             path = directory / shard.shard_name(split, part, parts)
-            entries.append(shard.write_table(pa.Table.from_pylist(table[part::parts], schema=shard.SCHEMA), path))
+            made = indexed(pa.RecordBatch.from_pylist(table[part::parts], schema=shard.ROW_SCHEMA))
+            entries.append(shard.write_table(pa.Table.from_batches([made]), path))
         splits[split] = count
     shard.write_text(directory / shard.ONTOLOGY, setup_of(rows(train, 0), tiny()).ontology.dumps())
     total = sum(splits.values())

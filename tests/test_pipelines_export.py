@@ -216,12 +216,14 @@ def data_set(tmp_path_factory):
     """A data set with every witness in it, over three splits."""
     import pyarrow as pa
 
+    from pipelines.index import indexed_table
+
     folder = tmp_path_factory.mktemp("witnesses")
     manifest = shard.Manifest(corpus="ours")
     every = [witness for witnesses in WITNESSES.values() for witness in witnesses]
     for split, rows in (("train", every[:20]), ("dev", every[20:30]), ("test", every[30:])):
         rows = [row_._replace(id=f"ours/a.x:{n}", line=n, split=split) for n, row_ in enumerate(rows)]
-        table = pa.Table.from_pylist([row_._asdict() for row_ in rows], schema=shard.SCHEMA)
+        table = indexed_table(pa.Table.from_pylist([row_._asdict() for row_ in rows], schema=shard.ROW_SCHEMA))
         manifest.shards.append(shard.write_table(table, folder / shard.shard_name(split, 0, 1)))
         manifest.splits[split] = len(rows)
     manifest.rows_in = manifest.rows_out = len(every)

@@ -63,6 +63,7 @@ def write_shards(
     import pyarrow as pa
 
     from grammar import shard
+    from pipelines.index import indexed_table
     from pipelines.publish import versions
 
     shutil.rmtree(target, ignore_errors=True)
@@ -70,8 +71,8 @@ def write_shards(
     manifest = shard.Manifest(corpus=CORPUS, options={"format": CORPUS}, tokeniser="given")
     for split, samples in dealt.items():
         rows = sorted((_row(sample, line) for line, sample in enumerate(samples, 1)), key=lambda row: row["id"])
-        table = pa.Table.from_pylist(rows, schema=shard.SCHEMA)
-        manifest.shards.append(shard.write_table(table, target / shard.shard_name(split, 0, 1)))
+        table = pa.Table.from_pylist(rows, schema=shard.ROW_SCHEMA)
+        manifest.shards.append(shard.write_table(indexed_table(table), target / shard.shard_name(split, 0, 1)))
         manifest.splits[split] = len(rows)
     manifest.rows_in = manifest.rows_out = sum(manifest.splits.values())
     manifest.versions = versions("pyarrow")

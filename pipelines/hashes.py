@@ -1,0 +1,103 @@
+"""Texts that equal rows share, and their hashes: a whole column at a time.
+
+    Play  free JAZZ     (PlayMusic(genre(free)(JAZZ)))
+    utterance   play free jazz              lower case, single blanks
+    template    play {genre}                what the tree copies gives way to the slot that holds it
+    shape       (PlayMusic(genre))          the tree without its words
+
+Requests of one template differ in their values alone; trees of one shape ask for the same things.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from grammar.actions import GENERATED, Kind
+from pipelines import shapes
+from pipelines.index import Steps
+
+
+def normalise(utterance: str) -> str:
+    """Lower case, single blanks."""
+    return " ".join(utterance.casefold().split())
+
+
+def hash64(texts: Iterable[str]) -> np.ndarray:
+    """int64 of each text: the first 8 bytes of the SHA-256 of its UTF-8."""
+    sha = hashlib.sha256
+    data = b"".join([sha(text.encode("utf-8", "surrogatepass")).digest()[:8] for text in texts])
+    return np.frombuffer(data, dtype=">i8").astype(np.int64)
+
+
+def utterances(column: pa.Array) -> np.ndarray:
+    """int64 per row."""
+    return hash64(map(normalise, column.to_pylist()))
+
+
+def repeated(texts: pa.Array) -> np.ndarray:
+    """int64 per row, for texts that come again and again: each is hashed once."""
+    coded = pc.dictionary_encode(texts)
+    return hash64(coded.dictionary.to_pylist())[np.asarray(coded.indices)]
+
+
+def shape_texts(trees: pa.Array) -> pa.Array:
+    """The trees without their words."""
+    return pc.replace_substring(pc.replace_substring(shapes.shapes(trees), "\x01", ""), "()", "")
+
+
+def template_texts(words: pa.ListArray, copy: pa.ListArray, steps: Steps) -> pa.StringArray:
+    """The words of each row, lower-case, each run of copied ones replaced by `{label}` of the node that holds it.
+
+    Args:
+        words, copy: columns of a shard.
+        steps: the actions of the same rows.
+    """
+    spoken, codes = _casefolded(words.flatten())
+    starts = np.asarray(words.offsets).astype(np.int64)
+    starts -= starts[0]
+    copied = np.asarray(copy.flatten())
+    leaves = np.flatnonzero(copied != GENERATED)
+    place = starts[steps.row[leaves]] + copied[leaves]
+    node = steps.node[leaves]
+    names = pc.dictionary_encode(steps.symbols.take(pa.array(node)))
+    masks = [f"{{{name}}}" for name in names.dictionary.to_pylist()]
+    keep = np.ones(len(codes), dtype=bool)
+    keep[place] = np.concatenate([[True], node[1:] != node[:-1]])[: len(node)]
+    codes = codes.copy()
+    codes[place] = len(spoken) + np.asarray(names.indices)
+    kept = np.concatenate([[0], np.cumsum(keep)])[starts]
+    pieces = pa.array([*spoken, *masks], pa.string()).take(pa.array(codes[keep]))
+    return pc.binary_join(pa.ListArray.from_arrays(pa.array(kept, pa.int32()), pieces), " ")
+
+
+def value_texts(steps: Steps) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(distinct values, for each value of each row its number, its row): the leaves of a node, lower-case, joined."""
+    leaves = np.flatnonzero(steps.kinds == Kind.TER)
+    node = steps.node[leaves]
+    order = np.argsort(node, kind="stable")
+    leaves, node = leaves[order], node[order]
+    first = np.flatnonzero(np.concatenate([[True], node[1:] != node[:-1]])[: len(node)])
+    spoken, codes = _casefolded(steps.symbols.take(pa.array(leaves)))
+    ends = np.concatenate([first, [len(node)]])
+    pieces = pa.array(spoken, pa.string()).take(pa.array(codes))
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pieces), " ")
+    coded = pc.dictionary_encode(joined)
+    return coded.dictionary.to_pylist(), np.asarray(coded.indices).astype(np.int64), steps.row[leaves[first]]
+
+
+def value_hashes(steps: Steps) -> Iterator[np.ndarray]:
+    """Hash of each value, row of each value."""
+    texts, which, row = value_texts(steps)
+    yield hash64(texts)[which] if len(which) else np.zeros(0, dtype=np.int64)
+    yield row
+
+
+def _casefolded(column: pa.Array) -> tuple[list[str], np.ndarray]:
+    """(distinct strings, lower-case; which one each value is)"""
+    coded = pc.dictionary_encode(column)
+    return [text.casefold() for text in coded.dictionary.to_pylist()], np.asarray(coded.indices).astype(np.int64)
