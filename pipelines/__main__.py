@@ -1,16 +1,20 @@
-"""python -m pipelines convert | export | verify | stats | compare | compose | check | bench | samples | formats"""
+"""python -m pipelines convert | annotate | export | verify | stats | diff | merge | sample | ..., see `--help`."""
 
 from __future__ import annotations
 
 import typer
 
+from pipelines.commands.annotate import annotate
 from pipelines.commands.bench import bench
 from pipelines.commands.check import check
 from pipelines.commands.compare import compare
 from pipelines.commands.compose import compose
 from pipelines.commands.convert import convert
+from pipelines.commands.diff import diff
 from pipelines.commands.export import export
 from pipelines.commands.formats import formats
+from pipelines.commands.merge import merge
+from pipelines.commands.sample import sample
 from pipelines.commands.samples import samples
 from pipelines.commands.stats import stats
 from pipelines.commands.verify import verify
@@ -26,8 +30,12 @@ app = typer.Typer(
 
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(convert)
 app.command()(export)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(annotate)
 app.command()(verify)
 app.command()(stats)
+app.command()(diff)
+app.command()(merge)
+app.command()(sample)
 app.command()(compare)
 app.command()(compose)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(check)

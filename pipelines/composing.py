@@ -27,7 +27,7 @@ from grammar import shard
 from grammar.actions import Action, Kind, State, TransitionError
 from grammar.infer import Counts
 from grammar.ontology import Ontology, loads
-from pipelines import publish, shapes
+from pipelines import card, publish, shapes
 from pipelines.compose import Clause, Recipe, compound, coordinate, draws, text_of, times, values
 from pipelines.formats.features import tree_of
 from pipelines.index import indexed_table
@@ -244,6 +244,7 @@ def _finish(
     manifest.ontology_sha256 = ontology.sha256()
     manifest.fingerprint = shard.fingerprint(manifest.shards)
     manifest.check()
+    card.write(build, manifest, ontology)
     if (root / shard.REJECTED).is_dir():
         shutil.copytree(root / shard.REJECTED, build / shard.REJECTED)
     shard.write_text(build / shard.ONTOLOGY, ontology.dumps())

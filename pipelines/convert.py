@@ -126,6 +126,8 @@ def prepare(options: Options) -> Plan:
         "split_by": job.dealing.by,
         "dev_share": job.dealing.dev_share,
         "test_share": job.dealing.test_share,
+        **({"dev_domains": job.dealing.dev_domains} if job.dealing.dev_domains else {}),
+        **({"test_domains": job.dealing.test_domains} if job.dealing.test_domains else {}),
         "ontology": ontology.rpartition("/")[2],
         "licence": job.licence,
         **options.reading.said(),

@@ -16,9 +16,10 @@ import grammar
 from grammar import shard
 from grammar.infer import Counts
 from grammar.ontology import loads
-from pipelines import storage
+from pipelines import card, storage
 from pipelines.record import REASONS
 from pipelines.spill import Job, merge, reports
+from pipelines.splits import OF_TREES
 
 
 class TooManyRejected(ValueError):
@@ -36,16 +37,17 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
         TooManyRejected: the message lists the commonest reasons.
         ShardError: rows in, out and rejected do not add up.
     """
-    rows_in, counts, tokenisers = 0, Counts(), set[str]()
+    rows_in, composed, counts, tokenisers = 0, 0, Counts(), set[str]()
     rejected, rejected_splits = Counter[str](), Counter[str]()
     for report in reports(job):
         rows_in += report["rows_in"]
+        composed += report.get("composed", 0)
         rejected.update(report["rejected"])
         rejected_splits.update(report["rejected_splits"])
         tokenisers.update(name or tokeniser for name in report["tokenisers"])
         counts.merge(Counts.from_json(report["counts"]))
     _fill_gaps(job)
-    manifest = shard.Manifest(corpus=corpus, rows_in=rows_in, options=options)
+    manifest = shard.Manifest(corpus=corpus, rows_in=rows_in, rows_composed=composed, options=options)
     for entry in reports(job, "entries"):
         split = entry.pop("split")
         del entry["size"]
@@ -55,12 +57,18 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
         manifest.shards.append(entry)
         manifest.splits[split] = manifest.splits.get(split, 0) + entry["rows"]
         manifest.rows_out += entry["rows"]
+    manifest.rows_out -= manifest.rows_composed
     manifest.rejected_splits = dict(sorted(rejected_splits.items()))
     manifest.rejected = dict(sorted(rejected.items()))
     manifest.check()
     _limit(manifest, max_rejected)
     if not manifest.rows_out:
         raise ValueError("no row was converted: the input is empty")
+    by = options.get("split_by", "")
+    if by in OF_TREES and set(manifest.splits) == {"train"}:
+        raise ValueError(
+            f"`--split-by {by}` put every row into train; give larger shares, or for domains `--test-domain NAME`"
+        )
     if len(tokenisers) > 1:
         raise ValueError(
             f"the words are cut by {' and '.join(f'`{name}`' for name in sorted(tokenisers))}, but a data set has one "
@@ -74,6 +82,7 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
     manifest.ontology_sha256 = ontology.sha256()
     manifest.fingerprint = shard.fingerprint(manifest.shards)
     storage.write(storage.join(job.build, shard.ONTOLOGY), ontology.dumps().encode())
+    card.write(job.build, manifest, ontology)
     storage.write(storage.join(job.build, shard.MANIFEST), manifest.dumps().encode())
     return manifest
 
@@ -203,7 +212,7 @@ def _move_files(job: Job, manifest: shard.Manifest, output: str) -> None:
     made = {path.removeprefix(job.build + "/") for path in storage.below(job.build)}
     made = {name for name in made if not name.startswith(("work/", "."))} - {shard.MANIFEST}
     # An earlier try may have moved some of them already.
-    wanted = {entry["file"] for entry in manifest.shards} | {shard.ONTOLOGY} | made
+    wanted = {entry["file"] for entry in manifest.shards} | {shard.ONTOLOGY, *card.FILES} | made
     if manifest.rejected:
         wanted.add(f"{shard.REJECTED}/{shard.shard_name(shard.REJECTED, 0, 1)}")
     for path in storage.below(output):

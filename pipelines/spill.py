@@ -143,7 +143,7 @@ def spill(name: str, range_: Range, job: Job, slots: str = "") -> Spilled:
     rejected, splits, rejected_splits = Counter[str](), Counter[str](), Counter[str]()
     found: dict[str, int] = {}
     tokenisers = set[str]()
-    with _Runs(job.work("spill", f"{name}.arrow"), job.shards) as runs:
+    with Runs(job.work("spill", f"{name}.arrow"), job.shards) as runs:
         for examples, rejections, used in batches(range_, job, slots):
             tokenisers |= used
             rejected.update(row.code for row in rejections)
@@ -173,9 +173,14 @@ def batches(range_: Range, job: Job, slots: str = "") -> Iterator[tuple[pa.Recor
     for row in rows(range_, job.dealing):
         block.add(row)
         if block.full:
-            yield (*block.finish(), block.tokenisers)
+            yield _finished(block, job.dealing)
             block = Block(settings)
-    yield (*block.finish(), block.tokenisers)
+    yield _finished(block, job.dealing)
+
+
+def _finished(block: Block, dealing: Dealing) -> tuple[pa.RecordBatch, list[Rejection], set[str]]:
+    examples, rejections = block.finish()
+    return dealing.deal(examples), rejections, block.tokenisers
 
 
 def rows(range_: Range, dealing: Dealing) -> Iterator[Utterance | Rejection]:
@@ -311,7 +316,7 @@ def by_bucket(examples: pa.Table, shards: int) -> Iterator[tuple[str, pa.Table]]
             yield f"{splits[split]}-{number:05d}", table.slice(first, last - first)
 
 
-class _Runs:
+class Runs:
     """The files of one range: `<name>.arrow` with runs of examples and `<name>.rejected.arrow` with dead letters.
 
     They appear whole, and only if the `with` block ends well.
@@ -326,7 +331,7 @@ class _Runs:
         self.parts: dict[str, tuple[str, list[int]]] = {}
         self.files: dict[str, int] = {}
 
-    def __enter__(self) -> _Runs:
+    def __enter__(self) -> Runs:
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -340,12 +345,16 @@ class _Runs:
     def add(self, examples: pa.RecordBatch, rejections: list[Rejection]) -> None:
         """Take a block."""
         if rejections:
-            self._put("rejected", self._letters, rejection_batch(rejections))
+            self.refuse(rejection_batch(rejections))
         self._held.append(examples)
         self._rows += examples.num_rows
         self._bytes += examples.nbytes
         if self._rows >= RUN_ROWS or self._bytes >= RUN_BYTES:
             self._flush()
+
+    def refuse(self, letters: pa.RecordBatch) -> None:
+        """Take dead letters."""
+        self._put("rejected", self._letters, letters)
 
     def _flush(self) -> None:
         if self._rows:

@@ -1,4 +1,4 @@
-"""What a data set holds, counted from its columns alone: no tree is built."""
+"""What a data set holds, counted from its columns alone: no tree is built, and no row is looked at by itself."""
 
 from __future__ import annotations
 
@@ -6,97 +6,121 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from grammar import shard
 from grammar.actions import GENERATED, Kind
-from grammar.ontology import load
+from grammar.ontology import Ontology, loads
+from pipelines import dataset, leaks, storage
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _TOP = 10
+_COLUMNS = ("words", "actions", "symbols", "copy", "depth", "corpus", "domain", "licence", "locale")
 
 
 def describe(directory: str | Path) -> dict[str, Any]:
     """Counts of each split, with the manifest's own.
 
     Returns:
-        {"corpus", "rows_in", "rows_out", "rows_rejected", "rejected", "splits": {name: counts}}; counts are
-        `rows`, `compound` (several clauses), `words`, `depth`, `actions` (mean and most each), `intents` and
-        `slots` (label -> how often), `copied` (share of leaves that are copied).
+        {"corpus", "rows_in", "rows_out", "rows_rejected", "rejected", "splits": {name: counts}, "leaks", "repeated",
+        "conflicts", "unseen"}; counts are `rows`, `compound` (several clauses), `words`, `depth`, `actions` (mean and
+        most each), `histograms` of these, `intents` and `slots` (label -> how often), `copied` (share of leaves that
+        are copied), `domains`, `licences`, `locales`; for the last four see `leaks.find`.
 
     Raises:
         ShardError: not a data set.
     """
     manifest = shard.read_manifest(directory)
-    ontology = load(Path(directory) / shard.ONTOLOGY)
+    ontology = loads(storage.read(storage.join(str(directory), shard.ONTOLOGY)).decode(), shard.ONTOLOGY)
+    return count(directory, manifest, ontology)
+
+
+def count(root: str | Path, manifest: shard.Manifest, ontology: Ontology) -> dict[str, Any]:
+    """The same of a data set whose manifest is not written yet."""
     kinds = {label: node.kind for label, node in ontology.nodes.items()}
-    splits = {split: _split(directory, split, kinds) for split in manifest.splits}
     return {
         "corpus": manifest.corpus,
         "rows_in": manifest.rows_in,
         "rows_out": manifest.rows_out,
         "rows_rejected": manifest.rows_rejected,
         "rejected": manifest.rejected,
-        "splits": splits,
+        "splits": {split: _split(root, manifest, split, kinds) for split in manifest.splits},
+        **leaks.find(root, manifest),
     }
 
 
-def _split(directory: str | Path, split: str, kinds: dict[str, str]) -> dict[str, Any]:
-    words: list[int] = []
-    actions: list[int] = []
-    depths: list[int] = []
+def _split(root: str | Path, manifest: shard.Manifest, split: str, kinds: dict[str, str]) -> dict[str, Any]:
+    sizes: dict[str, Counter[int]] = {name: Counter() for name in ("words", "depth", "actions")}
+    texts: dict[str, Counter[str]] = {name: Counter() for name in ("corpus", "domain", "licence", "locale")}
     labels: Counter[str] = Counter()
-    leaves = copied = compound = 0
-    for table in shard.read_split(directory, split, ["words", "actions", "symbols", "copy"]):
-        for row in table.to_pylist():
-            words.append(len(row["words"]))
-            actions.append(len(row["actions"]))
-            depth = deepest = 0
-            for kind, symbol, copy in zip(row["actions"], row["symbols"], row["copy"], strict=True):
-                if kind == Kind.NT:
-                    depth += 1
-                    deepest = max(deepest, depth)
-                    labels[symbol] += 1
-                elif kind == Kind.TER:
-                    leaves += 1
-                    copied += copy != GENERATED
-                else:
-                    depth -= 1
-            depths.append(deepest)
-            compound += row["symbols"][0] == "and"
+    rows = leaves = copied = compound = 0
+    for batch in dataset.batches(root, manifest, split, _COLUMNS):
+        if not batch.num_rows:
+            continue
+        rows += batch.num_rows
+        for name in sizes:
+            column = batch[name] if name == "depth" else pc.list_value_length(batch[name])
+            sizes[name].update(_times(column))
+        for name in texts:
+            texts[name].update(_times(batch[name]))
+        kind, symbols = np.asarray(batch["actions"].flatten()), batch["symbols"].flatten()
+        labels.update(_times(symbols.filter(pa.array(kind == Kind.NT))))
+        leaves += int((kind == Kind.TER).sum())
+        copied += int((np.asarray(batch["copy"].flatten()) != GENERATED).sum())
+        starts = np.asarray(batch["symbols"].offsets)
+        roots = symbols.take(pa.array(starts[:-1] - starts[0]))
+        compound += pc.sum(pc.equal(roots, "and")).as_py() or 0
     ranked = labels.most_common()
     return {
-        "rows": len(words),
+        "rows": rows,
         "compound": compound,
-        "words": _spread(words),
-        "depth": _spread(depths),
-        "actions": _spread(actions),
+        **{name: _spread(found) for name, found in sizes.items()},
+        "histograms": {name: dict(sorted(found.items())) for name, found in sizes.items()},
         "copied": round(copied / leaves, 4) if leaves else 0.0,
         # A label that train never showed is in no inventory; it is listed apart.
         **{
             f"{kind}s": {label: n for label, n in ranked if kinds.get(label, "unknown") == kind}
             for kind in ("intent", "function", "slot", "unknown")
         },
+        **{f"{name}s": dict(texts[name].most_common()) for name in ("domain", "licence", "locale")},
     }
 
 
-def _spread(numbers: list[int]) -> dict[str, float]:
-    return {"mean": round(sum(numbers) / len(numbers), 2) if numbers else 0.0, "most": max(numbers, default=0)}
+def _times(column: pa.Array) -> dict[Any, int]:
+    return {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
+
+
+def _spread(found: Counter[int]) -> dict[str, float]:
+    rows = found.total()
+    mean = sum(size * times for size, times in found.items()) / rows if rows else 0.0
+    return {"mean": round(mean, 2), "most": max(found, default=0)}
 
 
 def table(counts: dict[str, Any]) -> list[Table]:
-    """The counts for a terminal: one line per split, then the commonest labels."""
+    """The counts for a terminal: one line per split, then the commonest labels, then what the splits share."""
     from rich.table import Table
 
-    heads = ("split", "rows", "compound", "intents", "slots", "words", "depth", "actions", "copied")
+    heads = ("split", "rows", "compound", "intents", "slots", "words", "depth", "actions", "copied", "repeated")
     head = Table(*heads, title=f"{counts['corpus']}: {counts['rows_in']:,} in, {counts['rows_out']:,} out", box=None)
     labels = Table("split", "kind", "commonest labels", box=None)
     for name, split in counts["splits"].items():
         spreads = [f"{split[key]['mean']:g} (most {split[key]['most']})" for key in ("words", "depth", "actions")]
         sizes = [f"{split['rows']:,}", f"{split['compound']:,}", str(len(split["intents"])), str(len(split["slots"]))]
-        head.add_row(name, *sizes, *spreads, f"{split['copied']:.1%}")
+        head.add_row(name, *sizes, *spreads, f"{split['copied']:.1%}", f"{counts['repeated'][name]:,}")
         for kind in ("intents", "slots", "unknowns"):
             if split[kind]:
                 top = list(split[kind].items())[:_TOP]
                 labels.add_row(name, kind, ", ".join(f"{label} {n:,}" for label, n in top))
-    return [head, labels]
+    shared = Table("rows of", "also in", "rows", "utterance", "template", "shape", "unseen value", box=None)
+    for leak in counts["leaks"]:
+        unseen = counts["unseen"].get(leak["split"]) if leak["seen_in"] == "train" else None
+        figures = [f"{leak[key]:,}" for key in ("rows", *leaks.KEYS)]
+        shared.add_row(leak["split"], leak["seen_in"], *figures, f"{unseen['rows']:,}" if unseen else "")
+    odds = counts["conflicts"]
+    shared.caption = f"{odds['utterances']:,} utterances have several trees, in {odds['rows']:,} rows"
+    shared.caption_justify = "left"
+    return [head, labels, shared]

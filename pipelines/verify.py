@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from grammar import shard
 from grammar.actions import GENERATED, Action, Kind, State, TransitionError
 from grammar.ontology import Ontology, OntologyError, load
+from pipelines.index import indexed
 
 _MOST = 100
 """Findings after which a file is given up: a thousand more say nothing new."""
@@ -80,8 +82,11 @@ def _table(path: Path, schema: pa.Schema, sha256: str, findings: list[str]) -> p
 def _rows(name: str, table: pa.Table, split: str, ids: set[str], ontology: Ontology | None) -> Iterator[str]:
     found = 0
     last = ""
-    for row in table.to_pylist():
+    whole: list[int] = []
+    for number, row in enumerate(table.to_pylist()):
         problems = list(_problems(row, split, ontology if split == "train" else None))
+        if not problems:
+            whole.append(number)
         if row["id"] in ids:
             problems.append("its id stands twice")
         elif row["id"] < last:
@@ -94,6 +99,17 @@ def _rows(name: str, table: pa.Table, split: str, ids: set[str], ontology: Ontol
         if found >= _MOST:
             yield f"{name}: over {_MOST} findings, the rest is left out"
             return
+    yield from islice(_index(name, table.take(whole)), _MOST)
+
+
+def _index(name: str, table: pa.Table) -> Iterator[str]:
+    """Index columns that do not follow from the others. The rows must replay."""
+    for batch in table.to_batches(shard.ROW_GROUP):
+        made = indexed(batch)
+        for column in shard.INDEX:
+            for row_id, have, want in zip(batch["id"], batch[column], made[column], strict=True):
+                if have != want:
+                    yield f"{name}: row `{row_id}`: its `{column}` is {have}, not {want}"
 
 
 def _problems(row: dict[str, Any], split: str, ontology: Ontology | None) -> Iterator[str]:

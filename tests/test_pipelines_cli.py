@@ -75,7 +75,7 @@ def test_convert_a_glob_then_verify_and_count(tmp_path: Path) -> None:
         (["--format", "sequence", "--input", "."], "unknown format `sequence`; the formats are"),
         (["--format", "seq", "--input", "no/such/folder"], "`no/such/folder` does not exist"),
         (["--format", "seq", "--input", ".", "--multi-intent", "both"], "the choices are `clauses` and `label`"),
-        (["--format", "seq", "--input", ".", "--split-by", "luck"], "the choices are `corpus` and `hash`"),
+        (["--format", "seq", "--input", ".", "--split-by", "luck"], "the choices are `corpus`, `utterance`"),
         (["--format", "seq", "--input", ".", "--dev-share", "1.5"], "must leave something for train"),
         (["--format", "seq", "--input", ".", "--ontology", "none.toml"], "none.toml"),
     ],

@@ -191,7 +191,7 @@ def test_splits_by_hash_keep_equal_requests_together(tmp_path: Path) -> None:
     path = tmp_path / "all.tsv"
     lines = [f"{'Buy' if n % 2 else 'buy'}  fig{n // 2}\t(Buy(item(fig{n // 2})))\n" for n in range(400)]
     path.write_text("".join(lines), encoding="utf-8")
-    options = Options([str(path)], "brackets", str(tmp_path / "out"), dealing=Dealing("hash", 0.2, 0.2))
+    options = Options([str(path)], "brackets", str(tmp_path / "out"), dealing=Dealing("utterance", 0.2, 0.2))
     manifest = run(options)
     assert all(40 < manifest.splits[name] < 130 for name in ("dev", "test"))
     split_of: dict[str, str] = {}

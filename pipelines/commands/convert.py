@@ -30,13 +30,23 @@ def convert(
         bool, typer.Option("--coordinate", help="Put slot values joined by `and`, `or` or commas under `add`.")
     ] = False,
     split_by: Annotated[
-        str, typer.Option(help="`corpus` keeps the corpus's splits, `hash` deals rows by their utterance.")
+        str,
+        typer.Option(
+            help="`corpus` keeps the corpus's splits; `utterance`, `template`, `shape`, `domain` and `value` deal rows "
+            "so that none of these stands on both sides."
+        ),
     ] = "corpus",
     dev_share: Annotated[
         float | None,
-        typer.Option(help="Share of dev, out of train with `--split-by corpus`; default: 0, by hash 0.1."),
+        typer.Option(help="Share of dev, out of train with `--split-by corpus`; default: 0, else 0.1."),
     ] = None,
-    test_share: Annotated[float, typer.Option(help="Share of test with `--split-by hash`.")] = 0.1,
+    test_share: Annotated[float, typer.Option(help="Share of test, where splits are dealt.")] = 0.1,
+    dev_domain: Annotated[
+        list[str] | None, typer.Option(help="With `--split-by domain`: a domain for dev; may be given again.")
+    ] = None,
+    test_domain: Annotated[
+        list[str] | None, typer.Option(help="With `--split-by domain`: a domain for test; may be given again.")
+    ] = None,
     min_judgment: Annotated[
         float, typer.Option(help="MASSIVE: refuse rows that a smaller share of their judges accept, 0 to 1.")
     ] = 0.0,
@@ -82,10 +92,15 @@ def convert(
     """
     if multi_intent not in ("clauses", "label"):
         door.stop(f"`--multi-intent {multi_intent}`: the choices are `clauses` and `label`")
-    if split_by not in ("corpus", "hash"):
-        door.stop(f"`--split-by {split_by}`: the choices are `corpus` and `hash`")
-    dev = dev_share if dev_share is not None else 0.1 if split_by == "hash" else 0.0
-    test = test_share if split_by == "hash" else 0.0
+    split_by = "utterance" if split_by == "hash" else split_by  # its name in earlier versions
+    if split_by not in ("corpus", "utterance", "template", "shape", "domain", "value"):
+        door.stop(
+            f"`--split-by {split_by}`: the choices are `corpus`, `utterance`, `template`, `shape`, `domain` and `value`"
+        )
+    if (dev_domain or test_domain) and split_by != "domain":
+        door.stop("`--dev-domain` and `--test-domain` need `--split-by domain`")
+    dev = dev_share if dev_share is not None else 0.0 if split_by == "corpus" else 0.1
+    test = 0.0 if split_by == "corpus" else test_share
     if not (dev >= 0 and test >= 0 and dev + test < 1):
         door.stop(f"the shares of dev ({dev:g}) and test ({test:g}) must leave something for train")
     if offsets not in ("", "code-point", "utf-16", "byte"):
@@ -119,7 +134,7 @@ def convert(
             reading=Reading(min_judgment, annotator, offsets.replace("code-point", "code point"), seed, fill),
             multi_intent=multi_intent,
             coordinate=coordinate,
-            dealing=Dealing(split_by, dev, test),
+            dealing=Dealing(split_by, dev, test, tuple(dev_domain or ()), tuple(test_domain or ())),
             ontology=ontology,
             shards=shards,
             max_rejected=max_rejected,

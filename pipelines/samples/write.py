@@ -63,6 +63,7 @@ def write_shards(
     import pyarrow as pa
 
     from grammar import shard
+    from pipelines import card
     from pipelines.index import indexed_table
     from pipelines.publish import versions
 
@@ -81,6 +82,7 @@ def write_shards(
     manifest.fingerprint = shard.fingerprint(manifest.shards)
     manifest.check()
     shard.write_text(target / shard.ONTOLOGY, ontology.dumps())
+    card.write(target, manifest, ontology)
     shard.write_text(target / shard.MANIFEST, manifest.dumps())
 
 

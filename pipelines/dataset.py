@@ -1,0 +1,47 @@
+"""The rows of a data set, batch by batch, wherever it lies; no more than one row group is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grammar import shard
+from pipelines import storage
+
+
+def batches(
+    root: str | Path, manifest: shard.Manifest, split: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a split, in the order of its shards.
+
+    Raises:
+        ShardError: a shard cannot be read, or lacks a column.
+    """
+    for entry in sorted(manifest.shards, key=lambda entry: str(entry["file"])):
+        if entry["file"].rpartition("-of-")[0].rpartition("-")[0] == split:
+            yield from read(storage.join(str(root), entry["file"]), columns)
+
+
+def read(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of one Parquet file.
+
+    Raises:
+        ShardError: it cannot be read, or lacks a column.
+    """
+    try:
+        with storage.reading(path) as file, pq.ParquetFile(file) as shard_file:
+            missing = set(columns or ()) - set(shard_file.schema_arrow.names)
+            if missing:
+                raise shard.ShardError(f"{path}: no column `{min(missing)}`; convert again")
+            yield from shard_file.iter_batches(shard.ROW_GROUP, columns=list(columns) if columns else None)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise shard.ShardError(f"cannot read {path}: {error}; convert again") from error
+
+
+def rejections(root: str | Path, manifest: shard.Manifest) -> Iterator[pa.RecordBatch]:
+    """The dead letters."""
+    if manifest.rows_rejected:
+        yield from read(storage.join(str(root), shard.REJECTED, shard.shard_name(shard.REJECTED, 0, 1)))
