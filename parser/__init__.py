@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Parser", "load"]
 
+FEW = 10
+"""So many are parsed sooner one after the other, at 2 to 3 ms each, than in lock-step, at 25 ms for any small batch."""
+
 
 class Parser:
     """A trained model, ready to parse."""
@@ -55,6 +58,8 @@ class Parser:
         from parser.evaluate import parse_all
 
         split = [self.words(utterance, number) for number, utterance in enumerate(utterances, 1)]
+        if self.single is not None and beam == 1 and min(len(split), batch_size) <= FEW:
+            return [self.single.parse(tokens) for tokens in split]
         return parse_all(self.search, split, batch_size, beam=beam)
 
     def words(self, utterance: str | Sequence[str], number: int = 1) -> list[str]:

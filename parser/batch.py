@@ -69,6 +69,7 @@ class Batch(Input):
     """An input with its gold actions; see `columns.Columns` for the columns, here padded to [B, T].
 
     real_BT: where there is an action.   actions: how many there are.
+    copying_K, source_K: the actions that copy, as places in [B T], and their words, as places in [B W].
     blocked_X3: (row, step, label) of children that may not come again.
     The stack as a wavefront, over the N real actions numbered row by row; empty without a stack:
     level_sizes: how many elements lie at each depth; order_N: the actions by depth;
@@ -85,6 +86,8 @@ class Batch(Input):
     sibling_BT: Tensor
     front_BT: Tensor
     red_BT: Tensor
+    copying_K: Tensor
+    source_K: Tensor
     blocked_X3: Tensor
     order_N: Tensor
     under_N: Tensor
@@ -144,6 +147,8 @@ class Examples:
         distinct, which = np.unique(surface_BW.clip(0), return_inverse=True)
         count = cols.symbol.lengths(rows)
         steps = {f"{name}_BT": torch.from_numpy(getattr(cols, name).pad(rows, fill)) for name, fill in _FILL.items()}
+        copy_BT = steps["copy_BT"].numpy()
+        row, step = np.nonzero(copy_BT >= 0)
         pairs, owner = cols.blocked.flat(rows)
         nothing = torch.zeros(0, dtype=torch.long)
         order, under, sizes = self._levels(rows, count) if self.stack else (nothing, nothing, [])
@@ -155,6 +160,8 @@ class Examples:
             surface_BW=torch.from_numpy(surface_BW),
             lexical_BW=torch.from_numpy(cols.word_lexical.pad(rows, -1)),
             real_BT=torch.from_numpy(np.arange(count.max())[None] < count[:, None]),
+            copying_K=torch.from_numpy(row * copy_BT.shape[1] + step),
+            source_K=torch.from_numpy(row * surface_BW.shape[1] + copy_BT[row, step]),
             blocked_X3=torch.from_numpy(np.concatenate([owner[:, None], pairs], 1)),
             order_N=order,
             under_N=under,

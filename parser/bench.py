@@ -25,7 +25,7 @@ import torch
 
 from grammar.actions import oracle
 from grammar.shard import ShardError
-from parser import Parser
+from parser import Parser, load
 from parser.batch import Batch
 from parser.ceiling import Clock, calls_a_second, copy_rate, product_rate, step_flops
 from parser.checkpoint import Setup
@@ -73,12 +73,19 @@ class Bench:
         device: `cpu` or `cuda`.
         seconds: time for each line.
         say: gets one line a measurement.
+        trained: a model directory to parse with; without it, the model that the training lines have trained a little.
     """
 
     def __init__(
-        self, shards: str, config: Config, device: str, seconds: float, say: Callable[[str], None] = lambda line: None
+        self,
+        shards: str,
+        config: Config,
+        device: str,
+        seconds: float,
+        say: Callable[[str], None] = lambda line: None,
+        trained: str = "",
     ) -> None:
-        self.device, self.seconds, self.say = device, seconds, say
+        self.device, self.seconds, self.say, self.trained = device, seconds, say, trained
         self.source = Source(shards)
         self.setup: Setup = make_setup(self.source, config)
         torch.manual_seed(config.train.seed)
@@ -293,7 +300,7 @@ class Bench:
             self.figures[f"one_p{share}_ms"] = float(np.percentile(waits, share))
 
     def _parser(self) -> Parser:
-        return Parser(self.setup, self.model.eval())
+        return load(self.trained, self.device) if self.trained else Parser(self.setup, self.model.eval())
 
     def _utterances(self) -> list[list[str]]:
         split = "test" if self.source.manifest.splits.get("test") else "train"
@@ -337,8 +344,14 @@ def _peer_rate(command: str) -> float:
 
 
 def bench(
-    shards: str, config: Config, device: str, seconds: float, peer: str = "", say: Callable[[str], None] = print
+    shards: str,
+    config: Config,
+    device: str,
+    seconds: float,
+    peer: str = "",
+    say: Callable[[str], None] = print,
+    trained: str = "",
 ) -> dict[str, Any]:
     """All figures of a data set, or of the sample corpus where `shards` is empty."""
     with nullcontext(shards) if shards else sample_shards() as where:
-        return Bench(where, config, device, seconds, say).run(peer)
+        return Bench(where, config, device, seconds, say, trained).run(peer)

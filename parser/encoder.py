@@ -43,7 +43,7 @@ class Characters(nn.Module):
         No product is made for the padding of short words, and none twice for the same character.
         """
         size = self.embed.num_embeddings
-        table = torch.einsum("cd,hdk->kch", self.embed.weight, self.conv.weight).flatten(0, 1)
+        table = torch.einsum("cd,hdk->kch", self.embed.weight, self.conv.weight).flatten(0, 1).float()
         line = functional.pad(inputs.chars_UC, (1, 1)).flatten()
         around = torch.arange(-1, 2, device=line.device)
         windows_P3 = line[inputs.letter_P[:, None] + around] + (around + 1) * size

@@ -142,10 +142,7 @@ class Model(nn.Module):
             parts.append(rows_at(memory.states_BWE, at) * inside)
             near_BTW = (memory.place_W - front_BT[..., None]).clamp(-REACH, REACH) + REACH
         features = self.dropout(torch.cat(parts, -1))
-        if self.config.attention != "none":
-            query = stack_BTH if stack_BTH is not None and self.config.attention == "additive" else features
-            features = torch.cat([features, self._attend(query, memory, near_BTW)], -1)
-        hidden = self.dropout(torch.tanh(self.hidden(features)))
+        hidden = self.dropout(torch.tanh(self._hidden(features, stack_BTH, memory, near_BTW)))
         scores = [self.symbols(hidden)]
         if self.pointer is not None:
             copy_BTW = self.pointer(hidden) @ memory.states_BWE.mT
@@ -176,13 +173,31 @@ class Model(nn.Module):
         words = scores[..., 1 + self.L :].log_softmax(-1) + kinds[..., 1:2]
         return torch.cat([kinds[..., 2:3], labels, words], -1).masked_fill(barred, NEVER)
 
-    def _attend(self, query_BTX: Tensor, memory: Memory, near_BTW: Tensor | None) -> Tensor:
+    def _hidden(
+        self, features_BTF: Tensor, stack_BTH: Tensor | None, memory: Memory, near_BTW: Tensor | None
+    ) -> Tensor:
+        """[B, T, H]: the hidden layer of the features and of what is attended to, before its tanh."""
+        if self.config.attention == "none":
+            return self.hidden(features_BTF)
+        width = features_BTF.size(-1)
+        if stack_BTH is not None and self.config.attention == "additive":
+            query = self.query(stack_BTH)
+            hidden = functional.linear(features_BTF, self.hidden.weight[:, :width], self.hidden.bias)
+        else:
+            # Query and hidden layer look at the same features: one product for both is quicker than two.
+            size = self.query.out_features
+            weight = torch.cat([self.query.weight, self.hidden.weight[:, :width]])
+            none = self.hidden.bias.new_zeros(size)
+            bias = torch.cat([none if self.query.bias is None else self.query.bias, self.hidden.bias])
+            query, hidden = functional.linear(features_BTF, weight, bias).split([size, len(self.hidden.bias)], -1)
+        return hidden + functional.linear(self._attend(query, memory, near_BTW), self.hidden.weight[:, width:])
+
+    def _attend(self, query_BTQ: Tensor, memory: Memory, near_BTW: Tensor | None) -> Tensor:
         """[B, T, E]: the mean of the encoder states, weighted by the query."""
         if self.config.attention == "dot":
-            energy = self.query(query_BTX) @ memory.states_BWE.mT
+            energy = query_BTQ @ memory.states_BWE.mT
         else:
-            sums = self.query(query_BTX)[:, :, None] + self.key(memory.states_BWE)[:, None]
-            energy = self.energy(torch.tanh(sums))[..., 0]
+            energy = self.energy(torch.tanh(query_BTQ[:, :, None] + self.key(memory.states_BWE)[:, None]))[..., 0]
         if near_BTW is not None:
             energy = energy + self.near_attention(near_BTW)[..., 0]
         return energy.masked_fill(memory.padding_BW[:, None], NEVER).softmax(-1) @ memory.states_BWE
@@ -192,7 +207,7 @@ class Model(nn.Module):
     def forward(self, batch: Batch, unk: float = 0.0) -> Tensor:
         """The negative log-likelihood of the gold actions, summed over them, in nats."""
         memory = self.encode(batch, unk)
-        vectors = self.action_vectors(batch.symbol_BT, batch.copy_BT, memory)
+        vectors = self._gold_vectors(batch, memory)
         history = stack = None
         if self.config.history:
             start = self.embed.weight[self.S].expand(len(vectors), 1, -1)
@@ -203,6 +218,17 @@ class Model(nn.Module):
         legal = self._legal(batch)
         logp = self.decide(memory, history, stack, batch.parent_BT, batch.sibling_BT, batch.front_BT, legal)
         return -(self._gold(logp, batch, memory) * batch.real_BT).sum()
+
+    def _gold_vectors(self, batch: Batch, memory: Memory) -> Tensor:
+        """`action_vectors` of the gold actions: a product for those that copy only."""
+        vectors_BTA = self.embed(batch.symbol_BT.clamp(min=0))
+        if self.config.copy:
+            words_KE = functional.embedding(batch.source_K, memory.states_BWE.flatten(0, 1))
+            line = vectors_BTA.flatten(0, 1).index_copy(
+                0, batch.copying_K, torch.tanh(self.copied(words_KE)).to(vectors_BTA.dtype)
+            )
+            vectors_BTA = line.view_as(vectors_BTA)
+        return self.dropout(vectors_BTA)
 
     def _gold(self, logp: Tensor, batch: Batch, memory: Memory) -> Tensor:
         """[B, T] log-probability of the gold action."""

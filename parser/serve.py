@@ -85,7 +85,7 @@ class Batcher:
         max_queue: utterances that may wait; more are refused.
     """
 
-    def __init__(self, parser: Parser, max_batch: int = 64, max_wait: float = 0.002, max_queue: int = 256) -> None:
+    def __init__(self, parser: Parser, max_batch: int = 32, max_wait: float = 0.002, max_queue: int = 32) -> None:
         self.parser, self.max_batch, self.max_wait, self.max_queue = parser, max_batch, max_wait, max_queue
         self.metrics = Metrics()
         self.waiting = 0  # utterances in the queue
@@ -129,10 +129,7 @@ class Batcher:
             began = time.perf_counter()
             together = [words for job in jobs for words in job.utterances]
             try:
-                if len(together) == 1 and jobs[0].nbest == 1:
-                    parses = [self.parser.parse(together[0])]
-                else:
-                    parses = self.parser.parse_many(together, self.max_batch, beam=jobs[0].nbest)
+                parses = self.parser.parse_many(together, self.max_batch, beam=jobs[0].nbest)
             except BaseException as error:
                 for job in jobs:
                     _tell(job, error)

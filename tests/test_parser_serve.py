@@ -38,9 +38,6 @@ class Gate:
         self.words = parser.words
         self.sizes: list[int] = []
 
-    def parse(self, words):
-        return self.parse_many([words])[0]
-
     def parse_many(self, utterances, batch_size=128, beam=1):
         self.open.wait(20)
         self.sizes.append(len(utterances))

@@ -18,6 +18,9 @@ def bench(
     ] = "",
     config: Annotated[str, typer.Option(help="A config, as for train.")] = "base",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: section.key=value.")] = None,
+    model: Annotated[
+        str, typer.Option(help="A model directory to time parsing with; without it, what the timed training made.")
+    ] = "",
     peer: Annotated[
         str,
         typer.Option(
@@ -48,7 +51,7 @@ def bench(
         def say(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
-        figures = run(shards, settings, where, seconds, peer, say)
+        figures = run(shards, settings, where, seconds, peer, say, model)
     if as_json:
         typer.echo(json.dumps(figures))
     else:

@@ -28,17 +28,17 @@ def load_test(
 
     with door.failures():
         from parser.config import ConfigError
+        from parser.load import send
 
-        try:
-            from parser.load import send
-        except ImportError as error:
-            raise ConfigError(f"the load test needs {error.name}: pip install httpx") from error
         if rate <= 0 or seconds <= 0:
             raise ConfigError("--rate and --seconds must be above 0")
         utterances = [line for line in door.lines([], file) if line.strip()]
         if not utterances:
             raise ConfigError("there is no utterance to send; give --file")
-        figures = asyncio.run(send(url, utterances, rate, seconds)).figures()
+        try:
+            figures = asyncio.run(send(url, utterances, rate, seconds)).figures()
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
     if as_json:
         typer.echo(json.dumps(figures))
     else:

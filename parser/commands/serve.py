@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +17,9 @@ def serve(
     model: Annotated[Path, typer.Option(help="A model directory.")],
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000,
-    max_batch: Annotated[int, typer.Option(help="Utterances parsed together.")] = 64,
+    max_batch: Annotated[int, typer.Option(help="Utterances parsed together.")] = 32,
     max_wait_ms: Annotated[float, typer.Option(help="Milliseconds that a lone request waits for company.")] = 2.0,
-    max_queue: Annotated[int, typer.Option(help="Utterances that may wait; more are refused with 503.")] = 256,
+    max_queue: Annotated[int, typer.Option(help="Utterances that may wait; more are refused with 503.")] = 32,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
@@ -44,6 +45,8 @@ def serve(
             raise ConfigError("--max-batch and --max-queue must be at least 1, --max-wait-ms at least 0")
         ready = load(model, door.device(device, threads))
         ready.parse_many(["warm up", "warm up again"])
+        # Parsing and HTTP share the interpreter; with the default of 5 ms a request waits that long for its turn.
+        sys.setswitchinterval(0.0005)
         batcher = Batcher(ready, max_batch, max_wait_ms / 1000, max_queue)
         settings = uvicorn.Config(
             application(ready, batcher, str(model)),
