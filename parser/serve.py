@@ -4,9 +4,10 @@
     GET  /health    200 while it takes requests, 503 while it stops
     GET  /metrics   for Prometheus          GET /docs   the OpenAPI page
 
-One thread parses. Requests wait in a queue of bounded length; the thread takes what is there, up to `max_batch`
-utterances, and waits `max_wait` seconds for more when there is little. A request that finds no room gets 503 with
-`Retry-After` and costs nothing more, so the load that is served stays served when more comes.
+One thread hands batches to the parser, which lives in a process of its own (`remote`). Requests wait in a queue of
+bounded length; the thread takes what is there, up to `max_batch` utterances, and waits `max_wait` seconds for more when
+there is little. A request that finds no room gets 503 with `Retry-After` and costs nothing more, so the load that is
+served stays served when more comes.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field
 
-from parser import Parser
 from parser.decode import Parse
 
 MOST_UTTERANCES, MOST_CHARACTERS = 256, 2000
@@ -62,6 +62,14 @@ class Answer(BaseModel):
     parses: list[Parsed]
 
 
+class Speaks(Protocol):
+    """What is asked of a parser: `parser.Parser` and `remote.Remote` have it."""
+
+    def words(self, utterance: str, number: int = 1) -> list[str]: ...
+
+    def parse_many(self, utterances: list[list[str]], batch_size: int = 128, beam: int = 1) -> list[Parse]: ...
+
+
 class Full(Exception):
     """The queue has no room."""
 
@@ -79,13 +87,13 @@ class Batcher:
     """The queue and the thread that parses.
 
     Args:
-        parser: a loaded model.
+        parser: a loaded model, here or in another process.
         max_batch: utterances parsed together.
         max_wait: seconds that a lone request waits for company.
         max_queue: utterances that may wait; more are refused.
     """
 
-    def __init__(self, parser: Parser, max_batch: int = 32, max_wait: float = 0.002, max_queue: int = 32) -> None:
+    def __init__(self, parser: Speaks, max_batch: int = 32, max_wait: float = 0.002, max_queue: int = 32) -> None:
         self.parser, self.max_batch, self.max_wait, self.max_queue = parser, max_batch, max_wait, max_queue
         self.metrics = Metrics()
         self.waiting = 0  # utterances in the queue
@@ -193,7 +201,7 @@ class Metrics:
         )
 
 
-def application(parser: Parser, batcher: Batcher, name: str = "") -> FastAPI:
+def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
     """The web application around a batcher; starting and stopping it starts and stops the thread."""
 
     @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,21 +31,18 @@ def serve(
     SIGTERM and Ctrl-C take no more requests, finish those that wait, and end with code 0.
     """
     with door.failures():
-        from parser import load
         from parser.config import ConfigError
 
         try:
             import uvicorn
 
+            from parser.remote import Remote
             from parser.serve import Batcher, application
         except ImportError as error:
             raise ConfigError(f"the server needs {error.name}: pip install 'treewright[serve]'") from error
         if max_batch < 1 or max_queue < 1 or max_wait_ms < 0:
             raise ConfigError("--max-batch and --max-queue must be at least 1, --max-wait-ms at least 0")
-        ready = load(model, door.device(device, threads))
-        ready.parse_many(["warm up", "warm up again"])
-        # Parsing and HTTP share the interpreter; with the default of 5 ms a request waits that long for its turn.
-        sys.setswitchinterval(0.0005)
+        ready = Remote(model, door.device(device, threads), threads)
         batcher = Batcher(ready, max_batch, max_wait_ms / 1000, max_queue)
         settings = uvicorn.Config(
             application(ready, batcher, str(model)),
@@ -61,3 +57,4 @@ def serve(
             signal.signal(number, lambda *_: None)
         typer.echo(f"serving {model} on http://{host}:{port}, API page at /docs", err=True)
         uvicorn.Server(settings).run()
+        ready.close()
