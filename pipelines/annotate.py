@@ -16,7 +16,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,7 +171,7 @@ def annotate(parser: Any, number: int, range_: Range, task: Task) -> dict[str, A
         return before
     letters: list[Rejection] = []
     with storage.writing(target) as temporary:
-        groups = (_parsed(parser, rows, range_.source, task) for rows in batched(_read(range_, letters), ROWS))
+        groups = (_parsed(parser, rows, range_.source, task) for rows in _blocks(_read(range_, letters)))
         entry = shard.write_groups(groups, SCHEMA, temporary) | {"file": name}
     refused = []
     if letters:
@@ -232,6 +232,11 @@ def _read(range_: Range, letters: list[Rejection]) -> Iterator[tuple[int, str]]:
             letters.append(range_.source.reject(line, "R102", text))
         else:
             yield line, text
+
+
+def _blocks(rows: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    while block := list(islice(rows, ROWS)):
+        yield block
 
 
 def _parsed(parser: Any, rows: Sequence[tuple[int, str]], source: Source, task: Task) -> pa.Table:
