@@ -27,6 +27,7 @@ class Counts:
         self.single: Counter[str] = Counter()  # one child, leaves included
         self.links: Counter[tuple[str, str]] = Counter()
         self.repeats: Counter[tuple[str, str]] = Counter()
+        self.generated: Counter[str] = Counter()  # words that are not copied, which a tree alone does not say
 
     def add(self, tree: Tree, times: int = 1) -> None:
         """Count a tree, or so many that differ from it in words alone."""
@@ -47,13 +48,13 @@ class Counts:
 
     def merge(self, other: Counts) -> None:
         """Add the counts of another part."""
-        for name in ("roots", "labels", "words", "childless", "single", "links", "repeats"):
+        for name in ("roots", "labels", "words", "childless", "single", "generated", "links", "repeats"):
             getattr(self, name).update(getattr(other, name))
 
     def to_json(self) -> dict[str, list]:
         """Plain lists, for a file or a Beam element."""
         pairs = {name: sorted([*k, v] for k, v in getattr(self, name).items()) for name in ("links", "repeats")}
-        names = ("roots", "labels", "words", "childless", "single")
+        names = ("roots", "labels", "words", "childless", "single", "generated")
         return {name: sorted([k, v] for k, v in getattr(self, name).items()) for name in names} | pairs
 
     @classmethod
@@ -85,7 +86,7 @@ class Counts:
                 count=self.labels[label],
                 counts=takes,
             )
-        return Ontology(nodes, sorted(self.roots))
+        return Ontology(nodes, sorted(self.roots), self.generated)
 
     def _least(self, label: str, kind: str) -> int:
         if kind == "intent" or self.childless[label]:

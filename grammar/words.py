@@ -2,6 +2,7 @@
 
 given     pre-tokenised text, split at blanks only
 words-1   split at white space, with `.,;:!?"()[]{}` at the edges of a word apart
+signs-1   letters and digits with single `-`, `'`, `.` or `&` inside them; every other sign by itself
 chars-1   scripts without blanks (Japanese, Chinese, Thai): every character by itself
 """
 
@@ -15,6 +16,7 @@ from grammar.tree import Span
 
 _GIVEN = re.compile(r"[^ \t\r\n]+")
 _CHAR = re.compile(r"\S")
+_SIGNS = re.compile(r"\w+(?:[-'.&]\w+)*|[^\w\s]")
 _CHUNK = re.compile(r"\S+")
 _EDGE = '.,;:!?"()[]{}“”'
 _LEAD = re.compile(f"[{re.escape(_EDGE)}]+")
@@ -26,6 +28,10 @@ def _given(text: str) -> list[Span]:
 
 def _chars(text: str) -> list[Span]:
     return [Span(*match.span()) for match in _CHAR.finditer(text)]
+
+
+def _signs(text: str) -> list[Span]:
+    return [Span(*match.span()) for match in _SIGNS.finditer(text)]
 
 
 def _words(text: str) -> list[Span]:
@@ -45,7 +51,12 @@ def _words(text: str) -> list[Span]:
 
 
 _WHOLE = {"given": _GIVEN, "chars-1": _CHAR}  # a word is a match, so its place is not needed to have it
-TOKENISERS: dict[str, Callable[[str], list[Span]]] = {"given": _given, "words-1": _words, "chars-1": _chars}
+TOKENISERS: dict[str, Callable[[str], list[Span]]] = {
+    "given": _given,
+    "words-1": _words,
+    "signs-1": _signs,
+    "chars-1": _chars,
+}
 
 
 def spans(text: str, tokeniser: str = "words-1", borders: Collection[int] = ()) -> list[Span]:

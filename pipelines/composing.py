@@ -181,12 +181,13 @@ class _Task(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """What became of one shard: its entry for the manifest, rows composed and refused, shapes of its trees."""
+    """What became of one shard: its entry for the manifest, rows composed and refused, and what its trees hold."""
 
     entry: dict[str, Any]
     composed: int
     refused: int
     shapes: dict[str, int]
+    generated: dict[str, int]
 
 
 def _shard(task: _Task) -> _Done:
@@ -211,8 +212,10 @@ def _shard(task: _Task) -> _Done:
         table = pa.concat_tables([table.cast(shard.ROW_SCHEMA), pa.table(columns, schema=shard.ROW_SCHEMA)])
         table = table.take(pc.sort_indices(table, [("id", "ascending")]))
     found: dict[str, int] = {}
+    generated: dict[str, int] = {}
     shapes.count(table["tree"].combine_chunks(), found)
-    return _Done(shard.write_table(indexed_table(table), task.target), len(made), refused, found)
+    shapes.count_generated(table, generated)
+    return _Done(shard.write_table(indexed_table(table), task.target), len(made), refused, found, generated)
 
 
 def _allowed(row: Example, ontology: Ontology) -> bool:
@@ -232,7 +235,7 @@ def _finish(
     counts = Counts()
     for one in done:
         if one.entry["file"].startswith("train-"):
-            counts.merge(shapes.counts(one.shapes))
+            counts.merge(shapes.counts(one.shapes, one.generated))
     ontology = loads(given) if given else counts.ontology()
     manifest.shards = [one.entry for one in done]
     for entry in manifest.shards:

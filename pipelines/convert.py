@@ -44,7 +44,9 @@ class Options:
     """One conversion, as the command line gives it.
 
     Attributes:
+        map: TOML file of new names for intents and slots; empty for none.
         licence: of the corpus, for its column.
+        dealing: None for the corpus's own splits, with the share of dev that is customary for the format.
         reading: what only some formats look at.
         ontology: TOML file to hold trees against; empty for the `ontology.toml` in the folder above all inputs, if any.
         shards: of each split; 0 for one per 32 MiB of input.
@@ -57,10 +59,11 @@ class Options:
     output: str
     corpus: str = ""
     licence: str = ""
+    map: str = ""
     reading: Reading = field(default_factory=Reading)
     multi_intent: str = "clauses"
     coordinate: bool = False
-    dealing: Dealing = field(default_factory=Dealing)
+    dealing: Dealing | None = None
     ontology: str = ""
     shards: int = 0
     max_rejected: float = 0.01
@@ -112,12 +115,14 @@ def prepare(options: Options) -> Plan:
     job = Job(
         build="",
         shards=options.shards or max(1, -(-sum(sizes) // BYTES_PER_SHARD)),
-        dealing=options.dealing,
+        dealing=options.dealing or Dealing(dev_share=FORMATS[options.format].dev_share),
         multi_intent=options.multi_intent,
         coordinate=options.coordinate,
         ontology=loads(storage.read(ontology).decode(), ontology).dumps() if ontology else "",
         licence=options.licence,
+        map=storage.read(options.map).decode() if options.map else "",
     )
+    names = job.new_names()
     recorded = {
         "format": options.format,
         "inputs": [source.file for source in sources],
@@ -131,6 +136,8 @@ def prepare(options: Options) -> Plan:
         "ontology": ontology.rpartition("/")[2],
         "licence": job.licence,
         **options.reading.said(),
+        **({"map": {"intents": names.intents, "slots": names.slots}} if options.map else {}),
+        **({"notation": options.reading.notation} if FORMATS[options.format].forms else {}),
     }
     range_bytes = options.range_bytes or max(16 << 20, -(-sum(sizes) // MOST_RANGES))
     said = [grammar.__version__, shard.SCHEMA_VERSION, corpus, sources, stamps, range_bytes, job, recorded]

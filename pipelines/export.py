@@ -15,13 +15,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from grammar import shard
 from pipelines.clauses import SlotCounts
-from pipelines.formats import FORMATS, Format, expand, plan, read
+from pipelines.formats import FORMATS, Format, Reading, expand, plan, read
 from pipelines.formats.features import FIELDS, Unwritable, features, tree_of
 from pipelines.record import Example, Rejection, Utterance
 from pipelines.trees import to_example
@@ -86,12 +86,12 @@ def export(
         ShardError: `directory` is not a data set.
         FileExistsError: the output is there, and is not to be overwritten or is no export.
     """
-    fmt = writable(format_)
+    manifest = shard.read_manifest(directory)
+    fmt = writable(format_, manifest.options.get("notation", ""))
     assert fmt.writer is not None
     if variant and variant not in fmt.writer.variants:
         raise ValueError(f"`{format_}` has no variant `{variant}`; it has {', '.join(fmt.writer.variants)}")
     variant = variant or fmt.writer.variants[0]
-    manifest = shard.read_manifest(directory)
     output = Path(output).resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         if not overwrite:
@@ -116,16 +116,24 @@ def export(
     return report
 
 
-def writable(name: str) -> Format:
+def writable(name: str, notation: str = "") -> Format:
     """A format that has a writer.
 
+    Args:
+        notation: of the trees, if they stand for logical forms.
+
     Raises:
-        ValueError: it is unknown or only read.
+        ValueError: it is unknown or only read, or is for logical forms and there are none.
     """
     if name not in FORMATS:
         raise ValueError(f"unknown format `{name}`; the formats are {', '.join(FORMATS)}")
+    forms = FORMATS[name].forms
+    if forms:
+        if not notation:
+            raise ValueError(f"`{name}` holds logical forms, and the trees of this data set stand for none")
+        return replace(FORMATS[name], writer=forms(notation))
     if FORMATS[name].writer is None:
-        can = ", ".join(other for other, row in FORMATS.items() if row.writer)
+        can = ", ".join(other for other, row in FORMATS.items() if row.writer or row.forms)
         raise ValueError(f"`{name}` is read only; written are {can}")
     return FORMATS[name]
 
@@ -171,8 +179,9 @@ def _write(directory: str | Path, split: str, fmt: Format, build: Path, variant:
     return path
 
 
-def _read(fmt: Format, path: Path) -> Iterator[Utterance | Rejection]:
-    for source in expand([str(path)], fmt):
+def _read(fmt: Format, path: Path, notation: str = "") -> Iterator[Utterance | Rejection]:
+    reading = Reading(notation=notation) if notation else Reading()
+    for source in expand([str(path)], fmt, reading=reading):
         source = source._replace(split=fmt.split_of(path.name) or fmt.split_of(f"{path.parent.name}/x") or "train")
         for range_ in plan(source):
             yield from read(range_)
@@ -198,7 +207,7 @@ def _compare(
     options: dict[str, Any],
     report: Report,
 ) -> None:
-    back = _read(fmt, path)
+    back = _read(fmt, path, options.get("notation", ""))
     for row, _ in _records(directory, split, fmt, variant):
         read_ = next(back, None)
         made: Example | Rejection | None = None

@@ -32,6 +32,7 @@ REASONS = {
     "R117": "too few of the row's judges accept it",
     "R118": "a template that cannot be filled is no utterance",
     "R119": "a slot in several pieces, or over several lines",
+    "R120": "the logical form is malformed",
     # Making a tree.
     "R201": "the tree cannot be read",
     "R202": "a label cannot be written in the tree language",
@@ -42,6 +43,7 @@ REASONS = {
     "R207": "the actions do not rebuild the tree",
     "R208": "a copied leaf is not the word of the utterance at its position",
     "R209": "the ontology does not allow the tree",
+    "R210": "the map drops its intent",
     # Finding the clauses of several intents.
     "R301": "no border between clauses fits the intents",
     "R302": "several borders between clauses fit the intents",

@@ -8,9 +8,13 @@ labels can be counted once for each shape.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grammar.actions import GENERATED, Kind
 from grammar.infer import Counts
 from grammar.tree import Leaf, Tree
 
@@ -30,9 +34,20 @@ def count(trees: pa.Array, into: dict[str, int]) -> None:
         into[row["values"]] = into.get(row["values"], 0) + row["counts"]
 
 
-def counts(found: dict[str, int]) -> Counts:
-    """What the trees of these shapes hold, as `Counts.add` would have it of each."""
+def count_generated(batch: pa.RecordBatch | pa.Table, into: dict[str, int]) -> None:
+    """Add up the words of leaves that are not copied, from the columns of rows."""
+    if isinstance(batch, pa.Table):
+        batch = batch.combine_chunks()
+    kinds, symbols, copy = (pc.list_flatten(batch[name]) for name in ("actions", "symbols", "copy"))
+    words = symbols.filter(pc.and_(pc.equal(kinds, int(Kind.TER)), pc.equal(copy, GENERATED)))
+    for row in pc.value_counts(words).to_pylist():
+        into[row["values"]] = into.get(row["values"], 0) + row["counts"]
+
+
+def counts(found: dict[str, int], generated: Mapping[str, int] = MappingProxyType({})) -> Counts:
+    """What the trees of these shapes hold, as `Counts.add` would have it of each; with the words that they generate."""
     total = Counts()
+    total.generated.update(generated)
     for shape, times in found.items():
         total.add(_tree(shape), times)
     return total

@@ -32,6 +32,8 @@ from pipelines.clauses import SlotCounts
 from pipelines.formats import Range, read
 from pipelines.formats.lines import pieces
 from pipelines.record import Rejection, Utterance
+from pipelines.relabel import Map, relabel
+from pipelines.relabel import loads as names_of
 from pipelines.splits import Dealing, shard_of
 
 RUN_ROWS = 1 << 16
@@ -49,6 +51,7 @@ class Job(NamedTuple):
         shards: shards of each split.
         ontology: TOML text to hold trees against, or empty.
         licence: for the column of that name.
+        map: TOML text of new names, or empty; see `relabel.py`.
     """
 
     build: str
@@ -58,10 +61,15 @@ class Job(NamedTuple):
     coordinate: bool = False
     ontology: str = ""
     licence: str = ""
+    map: str = ""
 
     def work(self, *parts: str) -> str:
         """The path of a temporary file; they are gone before the data set appears."""
         return storage.join(self.build, "work", *parts)
+
+    def new_names(self) -> Map:
+        """The map of the run; an empty one where none was given."""
+        return names_of(self.map, "the map") if self.map else Map()
 
     def settings(self, slots: str = "") -> Settings:
         """How rows become trees.
@@ -86,6 +94,7 @@ class Spilled(NamedTuple):
         files: path -> bytes, so that a damaged file is not taken for a whole one.
         splits, rejected_splits: rows of each split.
         rejected: rows by code.
+        mapped: names of the map that rows had.
         counts: what the trees of train hold, as JSON.
         read: bytes of the range, for the progress line.
     """
@@ -99,6 +108,7 @@ class Spilled(NamedTuple):
     counts: dict[str, list]
     tokenisers: list[str]
     read: int
+    mapped: list[str]
 
 
 def name_of(range_: Range, source: int) -> str:
@@ -116,7 +126,7 @@ def joins_intents(range_: Range) -> bool:
 def count_slots(range_: Range, job: Job) -> str:
     """The slots of single-intent train rows, as JSON; `merge_slots` adds such texts up."""
     counts = SlotCounts()
-    for row in rows(range_, job.dealing):
+    for row in rows(range_, job.dealing, job.new_names()):
         if isinstance(row, Utterance) and row.split == "train" and len(row.intents) == 1:
             counts.add(row)
     return json.dumps(counts.to_json())
@@ -141,15 +151,19 @@ def spill(name: str, range_: Range, job: Job, slots: str = "") -> Spilled:
     if done is not None:
         return done
     rejected, splits, rejected_splits = Counter[str](), Counter[str](), Counter[str]()
+    map_ = job.new_names()
     found: dict[str, int] = {}
+    generated: dict[str, int] = {}
     tokenisers = set[str]()
     with Runs(job.work("spill", f"{name}.arrow"), job.shards) as runs:
-        for examples, rejections, used in batches(range_, job, slots):
+        for examples, rejections, used in batches(range_, job, slots, map_):
             tokenisers |= used
             rejected.update(row.code for row in rejections)
             rejected_splits.update(row.split for row in rejections)
             splits.update({row["values"]: row["counts"] for row in pc.value_counts(examples["split"]).to_pylist()})
-            shapes.count(examples["tree"].filter(pc.equal(examples["split"], "train")), found)
+            train = examples.filter(pc.equal(examples["split"], "train"))
+            shapes.count(train["tree"], found)
+            shapes.count_generated(train, generated)
             runs.add(examples, rejections)
     report = Spilled(
         parts=[(bucket, *part) for bucket, part in sorted(runs.parts.items())],
@@ -158,19 +172,22 @@ def spill(name: str, range_: Range, job: Job, slots: str = "") -> Spilled:
         splits=dict(splits),
         rejected=dict(rejected),
         rejected_splits=dict(rejected_splits),
-        counts=shapes.counts(found).to_json(),
+        counts=shapes.counts(found, generated).to_json(),
         tokenisers=sorted(tokenisers),
         read=range_.stop - range_.start + sum(range_.stops) - sum(range_.starts),
+        mapped=sorted(map_.seen),
     )
     storage.write(job.work("reports", f"{name}.json"), json.dumps(report._asdict()).encode())
     return report
 
 
-def batches(range_: Range, job: Job, slots: str = "") -> Iterator[tuple[pa.RecordBatch, list[Rejection], set[str]]]:
+def batches(
+    range_: Range, job: Job, slots: str = "", map_: Map | None = None
+) -> Iterator[tuple[pa.RecordBatch, list[Rejection], set[str]]]:
     """A range in blocks: the columns of the rows, the rows that were refused, the tokenisers that were used."""
     settings = job.settings(slots)
     block = Block(settings)
-    for row in rows(range_, job.dealing):
+    for row in rows(range_, job.dealing, map_):
         block.add(row)
         if block.full:
             yield _finished(block, job.dealing)
@@ -183,9 +200,11 @@ def _finished(block: Block, dealing: Dealing) -> tuple[pa.RecordBatch, list[Reje
     return dealing.deal(examples), rejections, block.tokenisers
 
 
-def rows(range_: Range, dealing: Dealing) -> Iterator[Utterance | Rejection]:
-    """The records of a range, each in its split."""
+def rows(range_: Range, dealing: Dealing, map_: Map | None = None) -> Iterator[Utterance | Rejection]:
+    """The records of a range, each in its split and under its new names."""
     for row in read(range_):
+        if map_ is not None and map_.names and isinstance(row, Utterance):
+            row = relabel(row, map_)
         split = dealing.split(row.split, row.text if isinstance(row, Utterance) else row.raw)
         yield row if split == row.split else row._replace(split=split)
 

@@ -38,7 +38,9 @@ def convert(
     ] = "corpus",
     dev_share: Annotated[
         float | None,
-        typer.Option(help="Share of dev, out of train with `--split-by corpus`; default: 0, else 0.1."),
+        typer.Option(
+            help="Share of dev, with `--split-by corpus` out of train (default: 0, logical forms 0.2); else 0.1."
+        ),
     ] = None,
     test_share: Annotated[float, typer.Option(help="Share of test, where splits are dealt.")] = 0.1,
     dev_domain: Annotated[
@@ -69,6 +71,12 @@ def convert(
     shards: Annotated[
         int, typer.Option(help="Shards of each split; default: one per 32 MiB of input.", show_default=False)
     ] = 0,
+    map_: Annotated[
+        str, typer.Option("--map", metavar="FILE.toml", help="New names for intents and slots; false drops one.")
+    ] = "",
+    notation: Annotated[
+        str, typer.Option(help="Trees of logical forms: `compact` or `plain`; both can be turned back by `export`.")
+    ] = "compact",
     max_rejected: Annotated[float, typer.Option(help="Publish nothing if a larger share of rows is rejected.")] = 0.01,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands there.")] = False,
     range_bytes: Annotated[
@@ -105,6 +113,8 @@ def convert(
         door.stop(f"the shares of dev ({dev:g}) and test ({test:g}) must leave something for train")
     if offsets not in ("", "code-point", "utf-16", "byte"):
         door.stop(f"`--offsets {offsets}`: the choices are `code-point`, `utf-16` and `byte`")
+    if notation not in ("compact", "plain"):
+        door.stop(f"`--notation {notation}`: the choices are `compact` and `plain`")
     if not 0 <= min_judgment <= 1 or fill < 1:
         door.stop("`--min-judgment` is a share between 0 and 1, `--fill` at least 1")
     if shards < 0 or workers < 1 or range_bytes < 0:
@@ -131,10 +141,13 @@ def convert(
             output=output,
             corpus=corpus,
             licence=licence,
-            reading=Reading(min_judgment, annotator, offsets.replace("code-point", "code point"), seed, fill),
+            map=map_,
+            reading=Reading(min_judgment, annotator, offsets.replace("code-point", "code point"), seed, fill, notation),
             multi_intent=multi_intent,
             coordinate=coordinate,
-            dealing=Dealing(split_by, dev, test, tuple(dev_domain or ()), tuple(test_domain or ())),
+            dealing=None
+            if split_by == "corpus" and dev_share is None
+            else Dealing(split_by, dev, test, tuple(dev_domain or ()), tuple(test_domain or ())),
             ontology=ontology,
             shards=shards,
             max_rejected=max_rejected,

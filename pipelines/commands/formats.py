@@ -12,7 +12,7 @@ from pipelines.commands import door
 from pipelines.commands.door import Json
 
 if TYPE_CHECKING:
-    from pipelines.formats import Format
+    from pipelines.formats import Format, Writer
 
 
 def formats(
@@ -50,9 +50,10 @@ def _list() -> None:
 
     listing = Table("format", "holds, an example", "read from", "written", "offsets", "loses", box=None)
     for name, format_ in FORMATS.items():
-        written = " ".join(format_.writer.variants).strip() or "yes" if format_.writer else "no"
+        writer = _writer(format_)
+        written = " ".join(writer.variants).strip() or "yes" if writer else "no"
         files = " ".join((*format_.patterns, *format_.companions))
-        loses = ", ".join(format_.loses) or ("nothing" if format_.writer else "")
+        loses = ", ".join(format_.loses) or ("nothing" if writer else "")
         held = f"{escape(format_.summary)}\n[dim]{escape(format_.example)}[/dim]"
         listing.add_row(name, held, files, written, format_.offsets, loses)
     door.show(listing)
@@ -62,7 +63,7 @@ def _show(format_: Format) -> None:
     print(f"{format_.name}: {format_.summary}")
     for key, value in _described(format_).items():
         if key == "loses":
-            print("loses: nothing" if format_.writer and not value else "loses:" if value else "not written")
+            print("loses: nothing" if _writer(format_) and not value else "loses:" if value else "not written")
             for feature, said in value.items():
                 print(f"  {feature}: {said}")
         elif key != "summary" and value:
@@ -70,14 +71,19 @@ def _show(format_: Format) -> None:
     print(f"more: {(sys.modules[format_.read.__module__].__doc__ or '').strip()}")
 
 
+def _writer(format_: Format) -> Writer | None:
+    return format_.forms("compact") if format_.forms else format_.writer
+
+
 def _described(format_: Format) -> dict[str, Any]:
+    writer = _writer(format_)
     return {
         "summary": format_.summary,
         "files": [*format_.patterns, *format_.companions],
         "words": format_.tokeniser,
         "offsets": format_.offsets,
-        "written": format_.writer is not None,
-        "variants": [variant for variant in format_.writer.variants if variant] if format_.writer else [],
+        "written": writer is not None,
+        "variants": [variant for variant in writer.variants if variant] if writer else [],
         "loses": dict(format_.loses),
         "example": format_.example,
     }

@@ -26,9 +26,12 @@ from pipelines.formats import (
     huggingface,
     hwu,
     labelstudio,
+    logic,
     luis,
     massive,
     mtop,
+    nlmaps,
+    overnight,
     pizza,
     rasa,
     seq,
@@ -65,6 +68,10 @@ FORMATS: dict[str, Format] = {
         dialogflow.FORMAT,
         clu.FORMAT,
         luis.FORMAT,
+        overnight.FORMAT,
+        logic.LAMBDA,
+        logic.PROLOG,
+        nlmaps.FORMAT,
     )
 }
 

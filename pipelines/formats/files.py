@@ -93,7 +93,7 @@ def find(
     often = Counter(file.name for file in found.values())
     sources: list[Source] = []
     for path, name, root, _ in found.values():
-        beside = tuple(storage.beside(path, companion) for companion in companions)
+        beside = tuple(storage.beside(path, companion_of(path, companion)) for companion in companions)
         for companion in beside:
             if not storage.exists(companion):
                 raise ValueError(f"`{companion}` is missing: `{path}` cannot be read without it")
@@ -104,6 +104,15 @@ def find(
     if clashes:
         raise ValueError(f"two inputs are both called `{clashes[0]}`; convert a folder above them")
     return sources
+
+
+def companion_of(path: str, name: str) -> str:
+    """The name of the file beside another one; `*` stands for its name without the ending.
+
+    >>> companion_of("a/nlmaps.train.en", "*.mrl")
+    'nlmaps.train.mrl'
+    """
+    return name.replace("*", PurePosixPath(storage.plain(path)).stem)
 
 
 def inputs_of(inputs: Sequence[str]) -> list[str]:

@@ -53,6 +53,8 @@ class Format:
         several: rows may have several intents whose slots are not told apart.
         offsets: unit of the offsets in the files.
         writer: absent when the format is only read.
+        dev_share: share of train that becomes dev, for corpora that come without one.
+        forms: of logical forms: how rows of a data set are written, by its notation; then there is no `writer`.
         loses: feature (see `features.FEATURES`) -> what becomes of it when rows are written.
     """
 
@@ -70,4 +72,6 @@ class Format:
     several: bool = False
     offsets: Unit = "none"
     writer: Writer | None = None
+    dev_share: float = 0.0
+    forms: Callable[[str], Writer] | None = None
     loses: Mapping[str, str] = field(default_factory=dict)

@@ -34,6 +34,7 @@ class Reading(NamedTuple):
         offsets: unit of the offsets instead of the format's own; empty for the format's own.
         seed: Alexa: of the values that templates are filled with.
         rows: Alexa: utterances made of each template.
+        notation: of the trees of logical forms, `compact` or `plain`.
     """
 
     min_judgment: float = 0.0
@@ -41,6 +42,7 @@ class Reading(NamedTuple):
     offsets: str = ""
     seed: int = 0
     rows: int = 5
+    notation: str = "compact"
 
     def said(self) -> dict[str, str | float]:
         """What differs from the defaults, for the manifest."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from typing import NamedTuple
 
 from pipelines.formats.files import inputs_of
@@ -67,7 +68,7 @@ def recognise(inputs: Sequence[str], formats: Iterable[Format]) -> Iterator[Verd
         folders[folder].add(plain(path.rpartition("/")[2]))
     for path in paths:
         folder, _, name = path.rpartition("/")
-        if plain(name) not in companions:
+        if not any(fnmatch(plain(name), companion) for companion in companions):
             yield recognise_file(path, frozenset(map(plain, folders[folder])), formats)
 
 
