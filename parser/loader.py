@@ -153,12 +153,6 @@ class Loader:
         return Step(len(index), parts)
 
 
-def on(batch: Batch, device: str) -> Batch:
-    """A batch on a device, typed."""
-    moved: Batch = batch.to(device)
-    return moved
-
-
 def describe_padding(batches: list[Batch]) -> dict[str, float]:
     """Share of the padded cells that is real: of actions and of words."""
     actions = sum(b.actions for b in batches) / max(1, sum(b.real_BT.numel() for b in batches))
