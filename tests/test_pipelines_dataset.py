@@ -46,7 +46,7 @@ def test_duckdb_and_polars_open_it(corpus: Path, tmp_path: Path) -> None:  # noq
     convert(corpus, tmp_path / "out", shards=2)
     pattern = f"{tmp_path / 'out'}/train-*.parquet"
     sql = f"select count(*), sum(len(words)), max(depth), count(distinct shape_hash) from '{pattern}'"
-    rows, words, depth, shapes = duckdb.sql(sql).fetchone()
+    [(rows, words, depth, shapes)] = duckdb.sql(sql).fetchall()
     frame = polars.read_parquet(pattern)
     assert (rows, words, depth) == (5, int(frame["words"].list.len().sum()), frame["depth"].max()) == (5, 22, 3)
     assert shapes == frame["shape_hash"].n_unique() == 5
