@@ -65,7 +65,9 @@ def test_the_card_tells_splits_licence_and_what_was_rejected(corpus: Path, tmp_p
 
 
 def test_merging_adds_up(corpus: Path, tmp_path: Path) -> None:  # noqa: F811
-    parts = [convert(corpus, tmp_path / name, corpus=name) for name in ("a", "b")]
+    parts = [
+        run(Options([str(corpus)], "seq", str(tmp_path / name), corpus=name, max_rejected=0.5)) for name in ("a", "b")
+    ]
     folders = [str(tmp_path / name) for name in ("a", "b")]
     both = merge(folders, str(tmp_path / "merged"), shards=2)
     assert verify(tmp_path / "merged")[1] == []
