@@ -157,21 +157,20 @@ class Model(nn.Module):
     def normalise(self, scores: Tensor, kinds: Tensor | None, legal: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Log-probabilities [..., S + W] from scores [..., S + W], and [..., 3] of kinds in two steps, under a mask."""
         scores, (labels, word, red) = scores.float(), legal
+        if kinds is not None:
+            return self._in_two_steps(scores, kinds.float(), labels, word, red)
         words = word[..., None].expand(*word.shape, scores.size(-1) - 1 - self.L)
-        barred = ~torch.cat([red[..., None], labels, words], -1)
-        if kinds is None:
-            return scores.masked_fill(barred, NEVER).log_softmax(-1)
-        return self._in_two_steps(scores, kinds.float(), barred, labels.any(-1), word, red)
+        return scores.masked_fill(~torch.cat([red[..., None], labels, words], -1), NEVER).log_softmax(-1)
 
-    def _in_two_steps(
-        self, scores: Tensor, kinds: Tensor, barred: Tensor, label: Tensor, word: Tensor, red: Tensor
-    ) -> Tensor:
-        """First the action, then its label or word, as published."""
-        kinds = kinds.masked_fill(~torch.stack([label, word, red], -1), NEVER).log_softmax(-1)
-        scores = scores.masked_fill(barred, NEVER)
-        labels = scores[..., 1 : 1 + self.L].log_softmax(-1) + kinds[..., 0:1]
-        words = scores[..., 1 + self.L :].log_softmax(-1) + kinds[..., 1:2]
-        return torch.cat([kinds[..., 2:3], labels, words], -1).masked_fill(barred, NEVER)
+    def _in_two_steps(self, scores: Tensor, kinds: Tensor, labels: Tensor, word: Tensor, red: Tensor) -> Tensor:
+        """First the action, then its label or word, as published.
+
+        Where no word may come its kind is ruled out, so the lexicon, which is long, needs no mask of its own.
+        """
+        kinds = kinds.masked_fill(~torch.stack([labels.any(-1), word, red], -1), NEVER).log_softmax(-1)
+        of_labels = scores[..., 1 : 1 + self.L].masked_fill(~labels, NEVER).log_softmax(-1) + kinds[..., 0:1]
+        of_words = scores[..., 1 + self.L :].log_softmax(-1) + kinds[..., 1:2]
+        return torch.cat([kinds[..., 2:3], of_labels, of_words], -1)
 
     def _hidden(
         self, features_BTF: Tensor, stack_BTH: Tensor | None, memory: Memory, near_BTW: Tensor | None
