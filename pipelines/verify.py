@@ -99,7 +99,7 @@ def _rows(name: str, table: pa.Table, split: str, ids: set[str], ontology: Ontol
         if found >= _MOST:
             yield f"{name}: over {_MOST} findings, the rest is left out"
             return
-    yield from islice(_index(name, table.take(whole)), _MOST)
+    yield from islice(_index(name, table.take(pa.array(whole, pa.int64()))), _MOST)
 
 
 def _index(name: str, table: pa.Table) -> Iterator[str]:
