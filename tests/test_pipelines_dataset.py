@@ -128,7 +128,7 @@ def test_diff_tells_what_changed(corpus: Path, tmp_path: Path) -> None:  # noqa:
     assert found["rows"] == {"same": 8 - 1 - moved, "added": 1, "removed": 0, "changed": 1, "moved": moved}
     assert found["examples"]["added"][0]["id"] == "tiny/train/seq.in:7"
     assert found["utterances"] == {"added": 1, "removed": 0}
-    assert found["labels"] == {"Buy": [4, 5], "item": [6, 7], "who": [0, 1]}
+    assert found["labels"] == {"Buy": [4, 5], "item": [5, 6], "who": [0, 1]}
     told = CLI.invoke(app, ["diff", str(tmp_path / "old"), str(tmp_path / "new")])
     assert told.exit_code == 1 and "label who: 0 -> 1" in told.stdout
 
