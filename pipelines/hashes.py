@@ -11,7 +11,7 @@ Requests of one template differ in their values alone; trees of one shape ask fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -90,11 +90,10 @@ def value_texts(steps: Steps) -> tuple[list[str], np.ndarray, np.ndarray]:
     return coded.dictionary.to_pylist(), np.asarray(coded.indices).astype(np.int64), steps.row[leaves[first]]
 
 
-def value_hashes(steps: Steps) -> Iterator[np.ndarray]:
+def value_hashes(steps: Steps) -> tuple[np.ndarray, np.ndarray]:
     """Hash of each value, row of each value."""
     texts, which, row = value_texts(steps)
-    yield hash64(texts)[which] if len(which) else np.zeros(0, dtype=np.int64)
-    yield row
+    return hash64(texts)[which], row
 
 
 def _casefolded(column: pa.Array) -> tuple[list[str], np.ndarray]:
