@@ -88,9 +88,11 @@ REJECTION_SCHEMA = pa.schema(
         pa.field("reason", _text, nullable=False),
         pa.field("raw", _text, nullable=False),
         pa.field("split", _text, nullable=False),
+        pa.field("findings", pa.list_(_text), nullable=False),
     ],
     metadata={"treewright.schema": SCHEMA_VERSION},
 )
+"""Dead letters; `findings` are the codes of `grammar.rules` where a tree is at fault, sorted, each once."""
 
 
 class ShardError(ValueError):

@@ -17,6 +17,7 @@ from grammar.actions import Action, Kind, TransitionError
 from grammar.actions import State as TreeState
 from grammar.ontology import Ontology
 from pipelines.clauses import ClauseError, SlotCounts, divide
+from pipelines.faults import faults
 from pipelines.flat import Transitions, flat
 from pipelines.index import indexed
 from pipelines.record import Example, Rejection, Utterance
@@ -125,7 +126,7 @@ class Block:
             made = (example.tree, bytes(example.actions), example.symbols, example.copy)
         tree, kinds, symbols, copy = made
         if self.settings.ontology is not None and (against := self.settings.refuses(kinds, symbols, copy)):
-            self.rejections.append(row.reject("R209", against))
+            self.rejections.append(row.reject("R209", against, faults(tree, None, self.settings.ontology)))
             return
         self.utterances.append(row)
         self.tokenisers.add(row.tokeniser)
@@ -172,9 +173,11 @@ class Block:
         same = np.asarray(pc.fill_null(pc.equal(built, columns["tree"]), False))
         copied = copies(columns["copy"], columns["actions"], columns["symbols"], columns["words"])
         for number in np.flatnonzero(~same):
-            self.rejections.append(self.utterances[number].reject("R207", built[number].as_py() or ""))
+            row, tree = self.utterances[number], self._trees[number]
+            self.rejections.append(row.reject("R207", built[number].as_py() or "", faults(tree)))
         for number in np.flatnonzero(same & ~copied):
-            self.rejections.append(self.utterances[number].reject("R208"))
+            row, tree = self.utterances[number], self._trees[number]
+            self.rejections.append(row.reject("R208", "", faults(tree, row.words)))
         return same & copied
 
 

@@ -67,6 +67,9 @@ def text(counts: dict[str, Any], manifest: shard.Manifest) -> str:
             f"Each with file, line and raw text in `{shard.REJECTED}/`.",
             _table(["code", "reason", "rows"], letters),
         ]
+        if counts["findings"]:
+            codes = [f"{code} {_n(rows)}" for code, rows in counts["findings"].items()]
+            parts.append(f"What `grammar` finds in their trees, by rows: {', '.join(codes)}.")
     else:
         parts.append("Nothing.")
     return "\n\n".join(part for part in parts if part) + "\n"

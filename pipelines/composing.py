@@ -247,8 +247,8 @@ def _finish(
     manifest.ontology_sha256 = ontology.sha256()
     manifest.fingerprint = shard.fingerprint(manifest.shards)
     manifest.check()
-    card.write(build, manifest, ontology)
     if (root / shard.REJECTED).is_dir():
         shutil.copytree(root / shard.REJECTED, build / shard.REJECTED)
+    card.write(build, manifest, ontology)
     shard.write_text(build / shard.ONTOLOGY, ontology.dumps())
     shard.write_text(build / shard.MANIFEST, manifest.dumps())

@@ -9,6 +9,7 @@ fields, since those cross Beam fastest and come back equal to themselves; a `Tre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 REASONS = {
@@ -60,7 +61,13 @@ class SlotSpan(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A record that does not become an example. `code` is one of `REASONS`; `raw` is the record as it stood."""
+    """A record that does not become an example.
+
+    Attributes:
+        code: one of `REASONS`.
+        raw: the record as it stood.
+        findings: codes of `grammar.rules`, where a tree is at fault: sorted, each once.
+    """
 
     corpus: str
     file: str
@@ -69,6 +76,7 @@ class Rejection(NamedTuple):
     reason: str
     raw: str
     split: str = ""
+    findings: Sequence[str] = ()
 
 
 class Utterance(NamedTuple):
@@ -109,10 +117,10 @@ class Utterance(NamedTuple):
         """`corpus/file:line`, which no other row of a data set has."""
         return f"{self.corpus}/{self.file}:{self.line}" if self.corpus else f"{self.file}:{self.line}"
 
-    def reject(self, code: str, detail: str = "") -> Rejection:
+    def reject(self, code: str, detail: str = "", findings: Sequence[str] = ()) -> Rejection:
         """This utterance, refused."""
         raw = storable(self.raw or self.text)
-        return Rejection(self.corpus, self.file, self.line, code, reason(code, detail), raw, self.split)
+        return Rejection(self.corpus, self.file, self.line, code, reason(code, detail), raw, self.split, findings)
 
 
 class Example(NamedTuple):

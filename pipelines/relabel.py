@@ -84,7 +84,7 @@ def _tree(row: Utterance, map_: Map) -> Utterance | Rejection:
     try:
         tree = read_tree(row.tree)
     except TreeError as error:
-        return row.reject(error.code, str(error))
+        return row.reject(error.code, str(error), error.findings)
     names = {**map_.slots, **map_.intents}
     numbers = iter(row.positions or ())
     kept: list[int] = []

@@ -26,10 +26,11 @@ def describe(directory: str | Path) -> dict[str, Any]:
     """Counts of each split, with the manifest's own.
 
     Returns:
-        {"corpus", "rows_in", "rows_out", "rows_rejected", "rejected", "splits": {name: counts}, "leaks", "repeated",
-        "conflicts", "unseen"}; counts are `rows`, `compound` (several clauses), `words`, `depth`, `actions` (mean and
-        most each), `histograms` of these, `intents` and `slots` (label -> how often), `copied` (share of leaves that
-        are copied), `domains`, `licences`, `locales`; for the last four see `leaks.find`.
+        {"corpus", "rows_in", "rows_out", "rows_rejected", "rejected", "findings" (code of `grammar` -> dead letters
+        with it), "splits": {name: counts}, "leaks", "repeated", "conflicts", "unseen"}; counts are `rows`, `compound`
+        (several clauses), `words`, `depth`, `actions` (mean and most each), `histograms` of these, `intents` and
+        `slots` (label -> how often), `copied` (share of leaves that are copied), `domains`, `licences`, `locales`; for
+        the last four see `leaks.find`.
 
     Raises:
         ShardError: not a data set.
@@ -48,9 +49,17 @@ def count(root: str | Path, manifest: shard.Manifest, ontology: Ontology) -> dic
         "rows_out": manifest.rows_out,
         "rows_rejected": manifest.rows_rejected,
         "rejected": manifest.rejected,
+        "findings": _findings(root, manifest),
         "splits": {split: _split(root, manifest, split, kinds) for split in manifest.splits},
         **leaks.find(root, manifest),
     }
+
+
+def _findings(root: str | Path, manifest: shard.Manifest) -> dict[str, int]:
+    found = Counter[str]()
+    for letters in dataset.rejections(root, manifest):
+        found.update(pc.list_flatten(letters["findings"]).to_pylist())
+    return dict(sorted(found.items()))
 
 
 def _split(root: str | Path, manifest: shard.Manifest, split: str, kinds: dict[str, str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from grammar.tree import Leaf, Tree
 from pipelines.align import align
 from pipelines.clauses import ClauseError, SlotCounts, divide
 from pipelines.coordinate import coordinate as join_values
+from pipelines.faults import codes_of, faults
 from pipelines.flat import is_label
 from pipelines.record import Example, Rejection, SlotSpan, Utterance
 
@@ -32,11 +33,11 @@ _UNSTORABLE = re.compile("[\t\r\n\ud800-\udfff]")  # in the tree language, or in
 
 
 class TreeError(ValueError):
-    """An utterance that has no tree. `code` is one of `pipelines.record.REASONS`."""
+    """An utterance that has no tree. `code` is one of `pipelines.record.REASONS`, `findings` the codes of `grammar`."""
 
-    def __init__(self, code: str, detail: str = "") -> None:
+    def __init__(self, code: str, detail: str = "", findings: Sequence[str] = ()) -> None:
         super().__init__(detail)
-        self.code = code
+        self.code, self.findings = code, findings
 
 
 def to_example(
@@ -63,7 +64,9 @@ def to_example(
         if coordinate:
             tree = join_values(tree, positions, utterance.words)
         return example_of(utterance, tree, positions)
-    except (TreeError, ClauseError) as error:
+    except TreeError as error:
+        return utterance.reject(error.code, str(error), error.findings)
+    except ClauseError as error:
         return utterance.reject(error.code, str(error))
 
 
@@ -79,7 +82,7 @@ def read_tree(text: str) -> Tree:
     try:
         return parse(text)
     except TreeSyntaxError as error:
-        raise TreeError("R206" if over_limit(text) else "R201", str(error)) from error
+        raise TreeError("R206" if over_limit(text) else "R201", str(error), codes_of(error.findings)) from error
 
 
 def _given(utterance: Utterance) -> tuple[Tree, list[int]]:
@@ -177,7 +180,7 @@ def example_of(utterance: Utterance, tree: Tree, positions: list[int]) -> Exampl
         if position == GENERATED:
             continue
         if not 0 <= position < len(utterance.words) or utterance.words[position] != word:
-            raise TreeError("R208", f"`{word}` at {position}")
+            raise TreeError("R208", f"`{word}` at {position}", faults(text, utterance.words))
     actions = oracle(tree, positions)
     try:
         rebuilt = build(actions)

@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 from grammar import shard
 from grammar.actions import GENERATED, Action, Kind, State, TransitionError
 from grammar.ontology import Ontology, OntologyError, load
+from grammar.rules import RULES
 from pipelines.index import indexed
+from pipelines.record import REASONS
 
 _MOST = 100
 """Findings after which a file is given up: a thousand more say nothing new."""
@@ -145,5 +147,8 @@ def _rejected(root: Path, manifest: shard.Manifest) -> Iterator[str]:
         yield from broken
         if table is not None:
             rejected.update(table["code"].to_pylist())
+            named = {code for codes in table["findings"].to_pylist() for code in codes}
+            for code in sorted({*rejected} - {*REASONS}) + sorted(named - {*RULES}):
+                yield f"{shard.REJECTED}/{path.name}: unknown code `{code}`"
     if dict(rejected) != manifest.rejected:
         yield f"{shard.REJECTED}/ holds {dict(sorted(rejected.items()))}, but {shard.MANIFEST} says {manifest.rejected}"

@@ -76,7 +76,7 @@ def _alone(source: Source, number: int, text: str) -> Utterance | Rejection:
     try:
         tree = read_tree(text)
     except TreeError as error:
-        return source.reject(number, error.code, text, str(error))
+        return source.reject(number, error.code, text, str(error), findings=error.findings)
     found = tree.words()
     if not found:
         return source.reject(number, "R102", text)

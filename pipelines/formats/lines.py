@@ -7,7 +7,7 @@ a carriage return before it and a byte order mark at the start of the file are t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, NamedTuple
 
@@ -70,9 +70,12 @@ class Source(NamedTuple):
     format: str = ""
     reading: Reading = Reading()
 
-    def reject(self, line: int, code: str, raw: str, detail: str = "", split: str = "") -> Rejection:
+    def reject(
+        self, line: int, code: str, raw: str, detail: str = "", split: str = "", findings: Sequence[str] = ()
+    ) -> Rejection:
         """A record of this file, refused."""
-        return Rejection(self.corpus, self.file, line, code, reason(code, detail), storable(raw), split or self.split)
+        said, raw = reason(code, detail), storable(raw)
+        return Rejection(self.corpus, self.file, line, code, said, raw, split or self.split, findings)
 
 
 class Range(NamedTuple):

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 from grammar.tree import Leaf, Tree
 from pipelines.align import align
+from pipelines.faults import bracket_faults
 from pipelines.formats import top
 from pipelines.formats.features import Unwritable, plain, text_and_places, tree_of
 from pipelines.formats.format import Format, Writer
@@ -60,7 +61,7 @@ def _record(source: Source, number: int, line: bytes) -> Utterance | Rejection:
     try:
         _, tree, _ = top.convert(decoupled)
     except ValueError as error:
-        return source.reject(number, "R114", raw, str(error))
+        return source.reject(number, "R114", raw, str(error), findings=bracket_faults(decoupled, "[", "]"))
     found = []
     for slot in _COMMA.split(slots) if slots.strip() else []:
         match = _SLOT.fullmatch(slot.strip())

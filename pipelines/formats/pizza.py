@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from grammar.tree import Leaf, Tree
+from pipelines.faults import bracket_faults, faults
 from pipelines.formats.features import Unwritable, has_blank, plain, tree_of
 from pipelines.formats.files import SPLITS
 from pipelines.formats.format import Format, Writer
@@ -60,9 +61,9 @@ def _record(source: Source, number: int, raw: str, row: dict[str, Any]) -> Utter
     try:
         leaves, tree, positions = convert(found[kind][1])
     except ValueError as error:
-        return source.reject(number, "R114", raw, str(error), split)
+        return source.reject(number, "R114", raw, str(error), split, bracket_faults(found[kind][1], "(", ")"))
     if kind == "TOP" and leaves != words:
-        return source.reject(number, "R111", raw, split=split)
+        return source.reject(number, "R111", raw, "", split, faults(str(tree), words))
     return Utterance(
         corpus=source.corpus,
         file=source.file,

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from grammar.tree import Leaf, Tree
+from pipelines.faults import bracket_faults, faults
 from pipelines.formats.features import Unwritable, clauses_of, has_blank, plain, text_and_places, tree_of
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
@@ -59,13 +60,13 @@ def _record(source: Source, number: int, line: bytes, second: bool) -> Utterance
     try:
         words, tree, positions = convert(columns[2])
     except ValueError as error:
-        return source.reject(number, "R114", raw, str(error))
+        return source.reject(number, "R114", raw, str(error), findings=bracket_faults(columns[2], "[", "]"))
     if not words:
         return source.reject(number, "R102", raw)
     # TOPv2 gives the raw text alone, in which `it's` is one word and the leaves are `it` and `'s`.
     same = "".join(columns[1].split()) == "".join(words) if second else columns[1].split() == words
     if not same:
-        return source.reject(number, "R111", raw)
+        return source.reject(number, "R111", raw, findings=faults(str(tree), columns[1].split()))
     return Utterance(
         corpus=source.corpus,
         file=source.file,
