@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo
+JOBS ?= auto
 
 .PHONY: demo test lint bench clean
 .DEFAULT_GOAL := test
@@ -22,9 +23,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@BIN=$(BIN) sh tests/demo.sh $(DEMO)
 
-## test: run all tests; those that need real corpora run when TREEWRIGHT_CORPORA names their folder
+## test: run all tests, a process on every core; those that need real corpora run when TREEWRIGHT_CORPORA names their folder
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist loadfile
 
 ## lint: style, format and types
 lint: $(READY)
