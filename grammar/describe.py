@@ -89,21 +89,21 @@ def schema(ontology: Ontology) -> dict[str, Any]:
     """
     number = {label: f"{i}-{re.sub('[^A-Za-z0-9_.-]', '-', label)}" for i, label in enumerate(ontology.labels())}
 
-    def reference(label: str) -> dict[str, str]:
-        return {"$ref": f"#/$defs/{number[label]}"}
+    def labelled(*labels: str) -> dict[str, Any]:
+        return {"type": "object", "properties": {"label": {"enum": list(labels)}}, "required": ["label"]}
 
-    def has(label: str) -> dict[str, Any]:
-        return {"type": "object", "properties": {"label": {"const": label}}, "required": ["label"]}
-
-    definitions: dict[str, Any] = {}
+    # A label picks the one definition that is looked at: `anyOf` over definitions would have a validator
+    # try them all at every level, and its time grow with the power of the depth.
+    picks = [{"if": labelled(label), "then": {"$ref": f"#/$defs/{name}"}} for label, name in number.items()]
+    definitions: dict[str, Any] = {"node": {"allOf": picks}} if picks else {"node": {"not": {}}}
     for label, name in number.items():
         node = ontology.nodes[label]
-        kinds: list[dict[str, Any]] = [reference(child) for child in sorted(node.takes)]
+        kinds: list[dict[str, Any]] = [labelled(*sorted(node.takes))] if node.takes else []
         kinds += [{"type": "string", "minLength": 1}] * node.words
         children: dict[str, Any] = {"type": "array", "minItems": node.least}
-        children |= {"items": {"anyOf": kinds}} if kinds else {"maxItems": 0}
+        children |= {"items": {"anyOf": kinds, "$ref": "#/$defs/node"}} if kinds else {"maxItems": 0}
         counted = [
-            {"contains": has(child), "minContains": int(child in node.required)}
+            {"contains": labelled(child), "minContains": int(child in node.required)}
             | ({} if child in node.repeated else {"maxContains": 1})
             for child in sorted(node.takes)
             if child in node.required or child not in node.repeated
@@ -117,8 +117,7 @@ def schema(ontology: Ontology) -> dict[str, Any]:
             "required": ["label", "children"],
             "additionalProperties": False,
         }
-    roots = [reference(label) for label in sorted(ontology.roots)]
-    root: dict[str, Any] = {"anyOf": roots} if roots else {"not": {}}
+    root = labelled(*sorted(ontology.roots)) | {"$ref": "#/$defs/node"} if ontology.roots else {"not": {}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
 
 
