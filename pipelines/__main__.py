@@ -14,6 +14,7 @@ from pipelines.commands.diff import diff
 from pipelines.commands.export import export
 from pipelines.commands.formats import formats
 from pipelines.commands.merge import merge
+from pipelines.commands.retry import retry
 from pipelines.commands.sample import sample
 from pipelines.commands.samples import samples
 from pipelines.commands.stats import stats
@@ -35,6 +36,7 @@ app.command()(verify)
 app.command()(stats)
 app.command()(diff)
 app.command()(merge)
+app.command()(retry)
 app.command()(sample)
 app.command()(compare)
 app.command()(compose)

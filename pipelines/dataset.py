@@ -45,3 +45,8 @@ def rejections(root: str | Path, manifest: shard.Manifest) -> Iterator[pa.Record
     """The dead letters."""
     if manifest.rows_rejected:
         yield from read(storage.join(str(root), shard.REJECTED, shard.shard_name(shard.REJECTED, 0, 1)))
+
+
+def shards(manifest: shard.Manifest) -> int:
+    """Shards of each split."""
+    return max((int(entry["file"].rpartition("-of-")[2].partition(".")[0]) for entry in manifest.shards), default=1)

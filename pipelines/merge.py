@@ -49,7 +49,7 @@ def merge(
             corpus=corpus or output.rstrip("/").rpartition("/")[2],
             tokeniser=sets[0][1].tokeniser,
             options={"merged": parts, "ontology": shard.ONTOLOGY if same else ""},
-            shards=shards or sum(_shards(manifest) for _, manifest in sets),
+            shards=shards or sum(dataset.shards(manifest) for _, manifest in sets),
             ontology=given.pop() if same else "",
             overwrite=overwrite,
         )
@@ -62,7 +62,3 @@ def merge(
 
 def _ontology(directory: str) -> str:
     return storage.read(storage.join(directory, shard.ONTOLOGY)).decode()
-
-
-def _shards(manifest: shard.Manifest) -> int:
-    return max((int(entry["file"].rpartition("-of-")[2].partition(".")[0]) for entry in manifest.shards), default=1)

@@ -45,6 +45,7 @@ REASONS = {
     "R208": "a copied leaf is not the word of the utterance at its position",
     "R209": "the ontology does not allow the tree",
     "R210": "the map drops its intent",
+    "R211": "a person gave it up",
     # Finding the clauses of several intents.
     "R301": "no border between clauses fits the intents",
     "R302": "several borders between clauses fit the intents",

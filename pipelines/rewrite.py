@@ -61,6 +61,7 @@ def rewrite(
 
 def _spill(rows: Iterable[pa.RecordBatch], letters: Iterable[pa.RecordBatch], job: Job) -> dict[str, Any]:
     found: dict[str, int] = {}
+    generated: dict[str, int] = {}
     rejected, splits = Counter[str](), Counter[str]()
     taken = composed = 0
     with Runs(job.work("spill", "rows.arrow"), job.shards) as runs:
@@ -69,7 +70,9 @@ def _spill(rows: Iterable[pa.RecordBatch], letters: Iterable[pa.RecordBatch], jo
                 runs.add(batch, [])
                 taken += batch.num_rows
                 composed += pc.sum(batch["composed"]).as_py() or 0
-                shapes.count(batch["tree"].filter(pc.equal(batch["split"], "train")), found)
+                train = batch.filter(pc.equal(batch["split"], "train"))
+                shapes.count(train["tree"], found)
+                shapes.count_generated(train, generated)
         for batch in letters:
             runs.refuse(batch)
             rejected.update(batch["code"].to_pylist())
@@ -81,5 +84,5 @@ def _spill(rows: Iterable[pa.RecordBatch], letters: Iterable[pa.RecordBatch], jo
         "composed": composed,
         "rejected": dict(rejected),
         "rejected_splits": dict(splits),
-        "counts": shapes.counts(found).to_json(),
+        "counts": shapes.counts(found, generated).to_json(),
     }

@@ -185,9 +185,16 @@ def batches(
     range_: Range, job: Job, slots: str = "", map_: Map | None = None
 ) -> Iterator[tuple[pa.RecordBatch, list[Rejection], set[str]]]:
     """A range in blocks: the columns of the rows, the rows that were refused, the tokenisers that were used."""
+    yield from blocks(rows(range_, job.dealing, map_), job, slots)
+
+
+def blocks(
+    records: Iterable[Utterance | Rejection], job: Job, slots: str = ""
+) -> Iterator[tuple[pa.RecordBatch, list[Rejection], set[str]]]:
+    """The same of records that were read, each in its split and under its new names."""
     settings = job.settings(slots)
     block = Block(settings)
-    for row in rows(range_, job.dealing, map_):
+    for row in records:
         block.add(row)
         if block.full:
             yield _finished(block, job.dealing)
@@ -203,10 +210,15 @@ def _finished(block: Block, dealing: Dealing) -> tuple[pa.RecordBatch, list[Reje
 def rows(range_: Range, dealing: Dealing, map_: Map | None = None) -> Iterator[Utterance | Rejection]:
     """The records of a range, each in its split and under its new names."""
     for row in read(range_):
-        if map_ is not None and map_.names and isinstance(row, Utterance):
-            row = relabel(row, map_)
-        split = dealing.split(row.split, row.text if isinstance(row, Utterance) else row.raw)
-        yield row if split == row.split else row._replace(split=split)
+        yield placed(row, dealing, map_)
+
+
+def placed(row: Utterance | Rejection, dealing: Dealing, map_: Map | None = None) -> Utterance | Rejection:
+    """A record in its split and under its new names."""
+    if map_ is not None and map_.names and isinstance(row, Utterance):
+        row = relabel(row, map_)
+    split = dealing.split(row.split, row.text if isinstance(row, Utterance) else row.raw)
+    return row if split == row.split else row._replace(split=split)
 
 
 def merge(bucket: str, parts: Sequence[tuple[str, list[int]]], job: Job) -> dict[str, Any]:

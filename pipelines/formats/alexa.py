@@ -141,4 +141,5 @@ FORMAT = Format(
     example='{"interactionModel": {"languageModel": {"intents": [{"name": "Play", "samples": ["play {Song}"]}], ...}}}',
     recognise=recognise,
     tokeniser="words-1",
+    alone=None,
 )

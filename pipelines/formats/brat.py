@@ -153,4 +153,5 @@ FORMAT = Format(
     offsets="code point",
     writer=Writer(record, save),
     loses={key: said for key, said in LOSES.items() if key != "nested slots"},
+    alone=None,
 )

@@ -54,7 +54,7 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
 
 
 def _record(source: Source, number: int, row: Any, unit: str, index: str) -> Utterance | Rejection:
-    raw = json.dumps(row, ensure_ascii=False)
+    raw = json.dumps({"stringIndexType": index, "assets": {"utterances": [row]}}, ensure_ascii=False)
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         return source.reject(number, "R104", raw, "`text`")
     split = "test" if str(row.get("dataset", "")).lower() == "test" else source.split

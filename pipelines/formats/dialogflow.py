@@ -151,4 +151,5 @@ FORMAT = Format(
     leave_out=leave_out,
     writer=Writer(record, save, ("cx",), grouped=True),
     loses={key: said for key, said in LOSES.items() if key != "locale"},
+    alone=None,
 )

@@ -56,6 +56,8 @@ class Format:
         dev_share: share of train that becomes dev, for corpora that come without one.
         forms: of logical forms: how rows of a data set are written, by its notation; then there is no `writer`.
         loses: feature (see `features.FEATURES`) -> what becomes of it when rows are written.
+        alone: `raw` of a dead letter -> text of a file that holds this record and no other, for `retry`; of parallel
+            files it is a line of each. None where `raw` does not say all of the record.
     """
 
     name: str
@@ -75,3 +77,4 @@ class Format:
     dev_share: float = 0.0
     forms: Callable[[str], Writer] | None = None
     loses: Mapping[str, str] = field(default_factory=dict)
+    alone: Callable[[str], str] | None = lambda raw: raw

@@ -298,4 +298,5 @@ FORMAT = Format(
         if key not in ("domain", "locale", "raw text", "other text", "joined labels", "clauses")
     }
     | {"clauses": "refused: a row has one intent"},
+    alone=None,
 )

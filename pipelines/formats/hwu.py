@@ -53,7 +53,7 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
         return
     before = rows.line_num
     for columns in rows:
-        raw = ";".join(columns)
+        raw = f"{_line(header)}\n{_line(columns)}"
         if bad & set(range(before + 1, rows.line_num + 1)):
             yield source.reject(rows.line_num, "R101", raw)
         elif columns and len(columns) != len(header):
@@ -61,6 +61,12 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
         elif columns:
             yield _record(source, rows.line_num, raw, dict(zip(header, columns, strict=True)))
         before = rows.line_num
+
+
+def _line(columns: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=";", lineterminator="").writerow(columns)
+    return text.getvalue()
 
 
 def _record(source: Source, number: int, raw: str, row: dict[str, str]) -> Utterance | Rejection:

@@ -131,4 +131,5 @@ FORMAT = Format(
     offsets="utf-16",
     writer=Writer(record, save_list()),
     loses={key: said for key, said in LOSES.items() if key != "nested slots"},
+    alone=lambda raw: f"[{raw}]",
 )

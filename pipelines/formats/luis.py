@@ -51,7 +51,7 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
 
 
 def _record(source: Source, number: int, row: Any, locale: str) -> Utterance | Rejection:
-    raw = json.dumps(row, ensure_ascii=False)
+    raw = json.dumps({"culture": locale, "utterances": [row]}, ensure_ascii=False)
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         return source.reject(number, "R104", raw, "`text`")
     slots: list[CharSlot] = []

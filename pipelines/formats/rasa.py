@@ -252,4 +252,5 @@ FORMAT = Format(
     offsets="code point",
     writer=Writer(record, save, ("yaml", "md", "json"), grouped=True),
     loses=LOSES | {"marks in text": "refused where the text reads as a mark; in JSON kept"},
+    alone=None,
 )

@@ -81,8 +81,11 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
         return
     language = body.get("language")
     locale = language if isinstance(language, str) and isinstance(body.get("intents"), dict) else ""
+    nested = isinstance(body.get("intents"), dict)
     for number, (intent, item) in enumerate(found, 1):
-        yield _record(source, number, intent, item, locale)
+        # All that is needed to read it again: an object with this utterance alone.
+        alone = {"language": locale, "intents": {intent: {"utterances": [item]}}} if nested else {intent: [item]}
+        yield _record(source, number, intent, item, locale, json.dumps(alone, ensure_ascii=False))
 
 
 def _yaml(source: Source) -> Iterator[Utterance | Rejection]:
@@ -99,15 +102,15 @@ def _yaml(source: Source) -> Iterator[Utterance | Rejection]:
             continue
         for item in items:
             number += 1
+            raw = yaml_of(body["name"], [item])
             if not isinstance(item, str):
-                raw = json.dumps(item, ensure_ascii=False)
                 yield source.reject(number, "R104", raw, "an utterance is no text; quote one that begins with `[`")
                 continue
             text, slots = unmark(item, _SLOT, lambda match: (match[2], match[1]))
             if _LEFT.search(text):
-                yield source.reject(number, "R109", item)
+                yield source.reject(number, "R109", raw)
             else:
-                yield from_text(source, number, text, slots, body["name"], item)
+                yield from_text(source, number, text, slots, body["name"], raw)
 
 
 def _utterances(body: Any) -> list[tuple[str, Any]] | None:
@@ -124,8 +127,7 @@ def _utterances(body: Any) -> list[tuple[str, Any]] | None:
     return [(intent, item) for intent, items in body.items() for item in items]
 
 
-def _record(source: Source, number: int, intent: str, item: Any, locale: str) -> Utterance | Rejection:
-    raw = json.dumps(item, ensure_ascii=False)
+def _record(source: Source, number: int, intent: str, item: Any, locale: str, raw: str) -> Utterance | Rejection:
     data = item.get("data") if isinstance(item, dict) else None
     if not isinstance(data, list):
         return source.reject(number, "R104", raw, "`data`")
@@ -165,8 +167,7 @@ def save(records: Iterable[tuple[str, Any]], folder: Path, split: str, variant: 
     with create(path) as file:
         if variant == "yaml":
             for intent, group in groups:
-                file.write(f"---\ntype: intent\nname: {json.dumps(intent, ensure_ascii=False)}\nutterances:\n")
-                file.writelines(f"- {json.dumps(text, ensure_ascii=False)}\n" for _, text in group)
+                file.write(f"---\n{yaml_of(intent, (text for _, text in group))}")
             return path
         nlu = variant == "nlu"
         file.write('{"language": "", "entities": {}, "intents": {' if nlu else "{")
@@ -178,6 +179,12 @@ def save(records: Iterable[tuple[str, Any]], folder: Path, split: str, variant: 
             file.write("}" if nlu else "")
         file.write("}}\n" if nlu else "}\n")
     return path
+
+
+def yaml_of(intent: str, items: Iterable[Any]) -> str:
+    """A YAML document of an intent; JSON's form of a value is YAML's, too."""
+    lines = [f"- {json.dumps(item, ensure_ascii=False, default=str)}\n" for item in items]
+    return f"type: intent\nname: {json.dumps(intent, ensure_ascii=False)}\nutterances:\n{''.join(lines)}"
 
 
 def recognise(head: Head) -> Guess | None:

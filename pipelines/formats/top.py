@@ -311,4 +311,5 @@ FORMAT_V2 = Format(
     recognise=recognise_v2,
     writer=Writer(lambda row, variant: record(row, "topv2"), save_lines(".tsv", "\t".join(_HEADER) + "\n")),
     loses=LOSES,
+    alone=lambda raw: "\t".join(_HEADER) + f"\n{raw}",
 )
