@@ -21,24 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Parser", "load"]
 
-FEW = 10
-"""So many are parsed sooner one after the other, at 2 to 3 ms each, than in lock-step, at 25 ms for any small batch."""
-
 
 class Parser:
     """A trained model, ready to parse."""
 
     def __init__(self, setup: Setup, model: Model) -> None:
-        from parser.decode import Search
-        from parser.single import Single
+        from parser.evaluate import searcher
 
         self.setup, self.model = setup, model.eval()
-        self.search = Search(self.model, setup.vocab)
-        on_cpu = self.search.folded.bias_F.device.type == "cpu"
-        self.single = Single(self.search) if on_cpu else None
+        self.search = searcher(self.model, setup.vocab)
 
     def parse(self, utterance: str | Sequence[str], beam: int = 1) -> Parse:
-        """Parse one utterance as fast as it can be answered: text, which is split as in training, or a list of words.
+        """Parse one utterance: text, which is split as in training, or a list of words.
 
         Args:
             utterance: what to parse.
@@ -47,9 +41,7 @@ class Parser:
         Raises:
             ValueError: there is no word in it.
         """
-        if self.single is None or beam > 1:
-            return self.parse_many([utterance], beam=beam)[0]
-        return self.single.parse(self.words(utterance, 1))
+        return self.search.parse([self.words(utterance)], beam)[0]
 
     def parse_many(
         self, utterances: Sequence[str | Sequence[str]], batch_size: int = 128, beam: int = 1
@@ -58,8 +50,6 @@ class Parser:
         from parser.evaluate import parse_all
 
         split = [self.words(utterance, number) for number, utterance in enumerate(utterances, 1)]
-        if self.single is not None and beam == 1 and min(len(split), batch_size) <= FEW:
-            return [self.single.parse(tokens) for tokens in split]
         return parse_all(self.search, split, batch_size, beam=beam)
 
     def words(self, utterance: str | Sequence[str], number: int = 1) -> list[str]:

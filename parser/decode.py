@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from grammar.actions import NT as nt
-from grammar.actions import RED, TER, Action, build
-from grammar.tree import Tree
+from grammar.actions import GENERATED
+from grammar.tree import Leaf, Tree
 from parser.batch import make_input
 from parser.folded import Folded, Words
 from parser.legal import LegalState
@@ -259,21 +258,28 @@ def greedy(model: Model, vocab: Vocab, utterances: Sequence[list[str]]) -> list[
 
 def parse_of(words: list[str], choices: Sequence[int], score: float, vocab: Vocab) -> Parse:
     """The parse that a sequence of symbols and positions (`S` and above) stands for; -1 ends it."""
-    actions: list[Action] = []
     positions: list[int] = []
+    symbols, size = vocab.symbols, len(vocab.labels)
+    labels: list[str] = []
+    children: list[list[Tree | Leaf]] = [[]]
     for choice in choices:
         if choice < 0:
             break
         if choice == RED_SYMBOL:
-            actions.append(RED)
-        elif choice <= len(vocab.labels):
-            actions.append(nt(vocab.symbol_name(choice)))
+            node = Tree(labels.pop(), children.pop())
+            children[-1].append(node)
+        elif choice <= size:
+            labels.append(vocab.labels[choice - 1])
+            children.append([])
+        elif choice < symbols:
+            children[-1].append(Leaf(vocab.symbol_name(choice)))
+            positions.append(GENERATED)
         else:
-            position = choice - vocab.symbols
-            name = words[position] if position >= 0 else vocab.symbol_name(choice)
-            actions.append(TER(name, max(position, -1)))
-            positions.append(max(position, -1))
-    return Parse(words, build(actions), positions, score)
+            children[-1].append(Leaf(words[choice - symbols]))
+            positions.append(choice - symbols)
+    (root,) = children.pop()
+    assert isinstance(root, Tree) and not children
+    return Parse(words, root, positions, score)
 
 
 def _of(choice_R: Tensor, symbols: int, table_SX: Tensor, words_BWX: Tensor | None) -> Tensor:

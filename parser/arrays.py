@@ -1,0 +1,177 @@
+"""The encoder in NumPy, for `quick`: what words give its first layer is kept from call to call.
+
+R rows, longest first   W words   N flat places   X word input   E encoder state
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parser.decode import Search
+from parser.vocab import PAD
+
+Array = np.ndarray
+_KEPT = 50_000
+"""Words whose part of the encoder's input is kept; when there are more, all are forgotten."""
+_LARGE = 4096
+"""From so many numbers on a call of torch is quicker than three of NumPy."""
+
+
+def array(tensor: Tensor | None) -> Any:
+    return None if tensor is None else np.ascontiguousarray(tensor.detach().float().numpy())
+
+
+def turned(weight: Tensor) -> Tensor:
+    """A weight the way round in which rows times it are fast."""
+    return weight.detach().T.contiguous()
+
+
+def times(rows: Array, weight: Tensor, bias: Array | None = None, out: Array | None = None) -> Array:
+    """rows @ weight + bias, with the threads that torch was given."""
+    into = None if out is None else torch.from_numpy(out)
+    made: Array = torch.mm(torch.from_numpy(rows), weight, out=into).numpy()
+    if bias is not None:
+        made += bias
+    return made
+
+
+def sigmoid(x: Array) -> Array:
+    """In place."""
+    if x.size >= _LARGE:
+        line = torch.from_numpy(x)
+        torch.sigmoid(line, out=line)
+        return x
+    np.negative(x, x)
+    np.exp(x, x)
+    x += 1
+    return np.reciprocal(x, x)
+
+
+def tanh(x: Array) -> Array:
+    """In place, by the sigmoid, which is three times as quick."""
+    x *= 2
+    sigmoid(x)
+    x *= 2
+    x -= 1
+    return x
+
+
+def doubled(values: Any, size: int) -> Any:
+    """Gates with the third doubled, so that one sigmoid serves all four: tanh(x) = 2 sigmoid(2x) - 1."""
+    values = values.clone() if isinstance(values, Tensor) else values.copy()
+    values[..., 2 * size : 3 * size] *= 2
+    return values
+
+
+def step(gates: Array, c: Array) -> Array:
+    """h of one LSTM step; `gates`, the third doubled, are spoilt and `c` is changed in place."""
+    size = c.shape[-1]
+    sigmoid(gates)
+    i, f, g, o = (gates[..., k * size : (k + 1) * size] for k in range(4))
+    c *= f
+    g *= 2
+    g -= 1
+    g *= i
+    c += g
+    h = tanh(c.copy())
+    h *= o
+    return h
+
+
+class Layer:
+    """Both directions of one layer of the encoder."""
+
+    def __init__(self, ahead: Any, back: Any) -> None:
+        self.half = half = ahead.hidden_size
+        pairs = [(turned(x.weight_hh_l0), (x.bias_ih_l0 + x.bias_hh_l0).detach()) for x in (ahead, back)]
+        self.w_in = torch.cat([doubled(turned(x.weight_ih_l0), half) for x in (ahead, back)], 1)
+        self.w_hh = torch.stack([doubled(w, half) for w, _ in pairs])
+        self.bias = array(torch.cat([doubled(b, half) for _, b in pairs]))
+
+    def inputs(self, x_NX: Array) -> Array:
+        """[N, 2, 4 half]: the input products of both directions."""
+        return times(x_NX, self.w_in, self.bias).reshape(len(x_NX), 2, -1)
+
+    def states(self, gates_N: Array, at_RW: Array, mirror_RW: Array, length_R: Array) -> tuple[Array, Array]:
+        """(states [R W + 1, E], final states [R, E]) of rows whose words have the input products `gates_N[at_RW]`.
+
+        `mirror_RW` is the same with every row reversed. States of padding are zero, and so is the last one.
+        """
+        rows, width = at_RW.shape
+        half = self.half
+        many = np.searchsorted(-length_R, -np.arange(width), "left").tolist()  # rows longer than t
+        every = np.arange(rows)
+        flat = np.zeros((rows * width + 1, 2 * half), np.float32)
+        out = flat[:-1].reshape(rows, width, -1)
+        h, c = np.zeros((2, rows, half), np.float32), np.zeros((2, rows, half), np.float32)
+        for t, n in enumerate(many):
+            gates = np.empty((2, n, 4 * half), np.float32)
+            gates[0] = gates_N[at_RW[:n, t], 0]
+            gates[1] = gates_N[mirror_RW[:n, t], 1]
+            if t:
+                line = torch.from_numpy(gates)
+                torch.baddbmm(line, torch.from_numpy(h[:, :n]), self.w_hh, out=line)
+            h[:, :n] = step(gates, c[:, :n])
+            out[:n, t, :half] = h[0, :n]
+            out[every[:n], length_R[:n] - 1 - t, half:] = h[1, :n]
+        return flat, np.concatenate(list(h), 1)
+
+
+class Reader:
+    """What words give the first layer of the encoder, kept from call to call."""
+
+    def __init__(self, search: Search, layer: Layer) -> None:
+        encoder = search.model.encoder
+        self.vocab, self.layer = search.vocab, layer
+        self.vectors = array(encoder.embed.weight)
+        self.characters = encoder.characters
+        if self.characters is not None and self.characters.kind == "lstm":
+            lstm: Any = self.characters.lstm
+            size = lstm.hidden_size
+            self.char_gates = doubled(
+                array(self.characters.embed.weight @ lstm.weight_ih_l0.T + lstm.bias_ih_l0 + lstm.bias_hh_l0), size
+            )
+            self.char_hh, self.char_size = doubled(turned(lstm.weight_hh_l0), size), size
+        elif self.characters is not None:
+            conv = self.characters.conv
+            self.char_table = array(torch.einsum("cd,hdk->kch", self.characters.embed.weight, conv.weight))
+            self.char_bias = array(conv.bias)
+        self.number: dict[str, int] = {}
+        self.gates_N = np.zeros((256, 2, 4 * layer.half), np.float32)
+
+    def numbers(self, words: list[str]) -> Array:
+        """The place of each word in `gates_N`."""
+        number = self.number
+        found = [number.get(word, -1) for word in words]
+        if -1 not in found:
+            return np.array(found)
+        fresh = list(dict.fromkeys(word for word, at in zip(words, found, strict=True) if at < 0))
+        if len(number) + len(fresh) > _KEPT:
+            number.clear()
+            fresh = list(dict.fromkeys(words))
+        first, last = len(number), len(number) + len(fresh)
+        if last > len(self.gates_N):
+            grown = np.zeros((2 * last, *self.gates_N.shape[1:]), np.float32)
+            grown[:first] = self.gates_N[:first]
+            self.gates_N = grown
+        self.gates_N[first:last] = self.layer.inputs(np.stack([self._vector(word) for word in fresh]))
+        number.update(zip(fresh, range(first, last), strict=True))
+        return np.array([number[word] for word in words])
+
+    def _vector(self, word: str) -> Array:
+        vector: Array = self.vectors[self.vocab.word(word)]
+        if self.characters is None:
+            return vector
+        letters = self.vocab.spelling(word)
+        if self.characters.kind == "lstm":
+            h, c = np.zeros((1, self.char_size), np.float32), np.zeros((1, self.char_size), np.float32)
+            for letter in letters:
+                h = step(self.char_gates[letter] + times(h, self.char_hh), c)
+            return np.concatenate([vector, h[0]])
+        line = np.array([PAD, *letters, PAD])
+        sums = self.char_table[0, line[:-2]] + self.char_table[1, line[1:-1]] + self.char_table[2, line[2:]]
+        return np.concatenate([vector, sums.max(0) + self.char_bias])
