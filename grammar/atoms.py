@@ -9,6 +9,8 @@ import numpy as np
 _PAD = 8
 _LOW = np.array([(1 << 8 * k) - 1 for k in range(8)] + [(1 << 64) - 1], np.uint64)
 _SHIFT = np.array([0] + [64 - 8 * k for k in range(1, 9)], np.uint64)
+_MOST_BITS = 18
+"""Of the table; strings that still share a place in it are alike in what is looked at."""
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
 
 
@@ -16,7 +18,7 @@ class Numbers:
     """A look-up of strings by their first and last eight bytes and their length.
 
     These three are all of a string of up to 16 bytes. Of longer ones the rest is compared too, so a number is never
-    wrong.
+    wrong. Where two known strings are alike in all three, only one of them is found.
 
     Args:
         known: different strings, none empty; each has its place here as number.
@@ -40,18 +42,13 @@ class Numbers:
             ]
             for c in chunks
         ]
-        self.bits = 4
-        while True:
+        self.bits = max(5, len(known).bit_length() + 1)
+        while len(np.unique(self._slot(head, tail, length))) < len(known) and self.bits < _MOST_BITS:
             self.bits += 1
-            slots = self._slot(head, tail, length)
-            if len(np.unique(slots)) == len(known):
-                break
-            if self.bits == 22:  # two of them mix to the same; the odd factors are not made for these
-                raise ValueError("the labels cannot be told apart quickly")
         self.table = np.full(1 << self.bits, other, np.int64)
-        self.table[slots] = np.arange(len(known))
+        self.table[self._slot(head, tail, length)] = np.arange(len(known))
 
-    def __call__(self, data: bytes, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    def __call__(self, data: bytes | np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
         """The number of each piece `data[start : start + length]`."""
         window = _window(data)
         head, tail = _ends(window, start, length)
@@ -62,20 +59,21 @@ class Numbers:
         for chunk, words in enumerate(self.middle, 1):
             long = np.flatnonzero(same & (length > 8 * chunk + 8))
             same[long] = window[start[long] + 8 * chunk + _PAD] == words[found[long]]
-        return np.where(same, found, self.other)
+        found[~same] = self.other
+        return found
 
     def _slot(self, head: np.ndarray, tail: np.ndarray, length: np.ndarray) -> np.ndarray:
-        mixed = (head ^ length.astype(np.uint64)) * _MIX[0] + tail * _MIX[1]
-        return ((mixed ^ (mixed >> np.uint64(29))) * _MIX[0]) >> np.uint64(64 - self.bits)
+        mixed = ((head ^ length.view(np.uint64)) + tail * _MIX[0]) * _MIX[1]
+        return (mixed >> np.uint64(64 - self.bits)).view(np.int64)
 
 
-def _window(data: bytes) -> np.ndarray:
+def _window(data: bytes | np.ndarray) -> np.ndarray:
     """At each place, eight bytes as a number; the place 0 is `_PAD` bytes before the data."""
-    padded = bytes(_PAD) + data + bytes(_PAD)
+    padded = b"".join((bytes(_PAD), data, bytes(_PAD)))
     return np.ndarray((len(data) + _PAD + 1,), "<u8", padded, strides=(1,))
 
 
 def _ends(window: np.ndarray, start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first eight bytes of each piece, and the last eight, as numbers; of shorter ones all."""
     short = np.minimum(length, 8)
-    return window[start + _PAD] & _LOW[short], window[start + length] >> _SHIFT[short]
+    return window[_PAD:][start] & _LOW[short], window[start + length] >> _SHIFT[short]

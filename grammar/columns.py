@@ -8,9 +8,10 @@ is tested is that no row is called clean in which it would find something.
 
 from __future__ import annotations
 
-import unicodedata
+import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,10 @@ from grammar.word_columns import spoken_in_order
 DEPTH = 16
 """Levels that the expression is unrolled to. Deeper trees are rare, and get their verdict one by one."""
 
-# Control characters of ASCII but tab and line ends (E506).
-_PLAIN = bytes(range(0x20, 0x7F)) + b"\t\n\r" + bytes(range(0x80, 0x100))
-# What `encoding.is_clean` looks for, as RE2 has it: text that is UTF-8 holds no surrogates.
-_SUSPECT = encoding._SINGLE.pattern.replace("\ud800-\udfff", "") + "|" + encoding._MOJIBAKE_PAIR.pattern
+
+_PART = 1 << 17
+_FREE = np.isin(np.arange(256), (9, 10, 13))
+_NONE = np.zeros(0, np.int64)
 
 
 @cache
@@ -100,26 +101,51 @@ class Clean:
             good[good] = test(trees.filter(pa.array(good)))
 
 
-def unclean(texts: pa.Array) -> np.ndarray:
-    """Of each row of a binary column without nulls, whether an E5 rule may have something to say of it."""
-    data, starts = contents(texts)
-    found = np.zeros(len(texts), bool)
-    if data.translate(None, _PLAIN):
-        marks = np.frombuffer(data, np.uint8)
-        found[rows_of(np.flatnonzero((marks < 0x20) & ~np.isin(marks, (9, 10, 13)) | (marks == 0x7F)), starts)] = True
-    if data.isascii():
-        return found
-    other = np.zeros(len(texts), bool)
-    other[rows_of(np.flatnonzero(np.frombuffer(data, np.uint8) >= 0x80), starts)] = True
-    try:
-        some = texts.filter(pa.array(other)).cast(pa.string())
-    except pa.ArrowInvalid:  # not UTF-8; one by one
-        found[other] = [not _clean_bytes(text) for text in texts.filter(pa.array(other)).to_pylist()]
-        return found
-    suspect = to_numpy(pc.match_substring_regex(some, _SUSPECT))
-    normal = np.array([unicodedata.is_normalized("NFC", text) for text in some.to_pylist()], bool)
-    found[other] |= suspect | ~normal
+def unclean(trees: pa.Array) -> np.ndarray:
+    """Of each row of a binary column of valid trees, whether an E5 rule has something to say of it."""
+    data, starts = contents(trees)
+    found = np.zeros(len(trees), bool)
+    doubt = np.concatenate([_NONE, *(a + _doubtful(data[a:b]) for a, b in parts(starts))])
+    for row in np.unique(rows_of(doubt, starts)).tolist():
+        found[row] = not _clean_bytes(trees[row].as_py())
     return found
+
+
+def _doubtful(data: bytes) -> np.ndarray:
+    """Where characters stand that E5 may have something to say of; all beyond ASCII, if some are not UTF-8."""
+    marks = np.frombuffer(data, np.uint8)
+    at = np.flatnonzero((marks - 0x20) >= 0x5F)  # modulo 256: all but what can be printed in ASCII
+    some = marks[at]
+    wide = some >= 0x80
+    found = at[~(wide | _FREE[some])]
+    at, some = at[wide], some[wide]
+    tails = (some & 0xC0) == 0x80
+    # Without what is between them, characters could come together to what looks right only if one began with a tail.
+    if (tails & (np.diff(at, prepend=-2) != 1)).any():
+        return np.append(found, at)
+    try:
+        points = np.frombuffer(some.tobytes().decode().encode("utf-32-le"), "<u4")
+    except UnicodeDecodeError:
+        return np.append(found, at)
+    return np.append(found, at[~tails][_POINTS.doubts(points)])
+
+
+class _Points:
+    """Which characters could be part of something that E5 finds, each looked at when it is first met."""
+
+    def __init__(self) -> None:
+        self.table = np.full(sys.maxunicode + 1, 2, np.uint8)  # 0 harmless, 1 not, 2 never met
+
+    def doubts(self, points: np.ndarray) -> np.ndarray:
+        verdicts = self.table[points]
+        if len(verdicts) and verdicts.max() == 2:
+            for point in np.unique(points[verdicts == 2]).tolist():
+                self.table[point] = not encoding.is_harmless(chr(point))
+            verdicts = self.table[points]
+        return verdicts.astype(bool)
+
+
+_POINTS = _Points()
 
 
 def _clean_bytes(text: bytes) -> bool:
@@ -137,6 +163,12 @@ def contents(column: pa.Array) -> tuple[bytes, np.ndarray]:
     if not len(column):
         return b"", np.zeros(1, np.int64)
     return memoryview(data)[int(at[0]) : int(at[-1])].tobytes(), at - at[0]
+
+
+def parts(starts: np.ndarray) -> list[tuple[int, int]]:
+    """Whole rows, about `_PART` bytes at a time, as (first byte, behind the last); what is made of them fits the cache."""
+    wanted = np.searchsorted(starts, np.arange(0, starts[-1] + _PART, _PART))
+    return list(pairwise(np.unique(starts[wanted.clip(0, len(starts) - 1)]).tolist()))
 
 
 def rows_of(positions: np.ndarray, starts: np.ndarray) -> np.ndarray:

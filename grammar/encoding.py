@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
+from functools import cache
 
 from grammar.finding import Finding, Fix
 from grammar.rules import DEFAULT, finding
@@ -47,6 +48,7 @@ _ATOM = re.compile(r"[^ \t\r\n()]+")
 _SINGLE = re.compile(
     "[" + "".join(p.pattern.strip("[]+") for p in (_CONTROL, _BIDI, _SPACE, _INVISIBLE, _LOST)) + "\ud800-\udfff]"
 )
+_MOJIBAKE_TAIL = re.compile(_TAIL)
 _MOJIBAKE_PAIR = re.compile(f"[\u00c2-\u00f4]{_TAIL}")
 
 
@@ -55,6 +57,23 @@ def is_clean(text: str) -> bool:
     if text.isascii():
         return text.isprintable() or _CONTROL.search(text) is None
     return not (_SINGLE.search(text) or _MOJIBAKE_PAIR.search(text)) and unicodedata.is_normalized("NFC", text)
+
+
+def is_harmless(char: str) -> bool:
+    """Whether a character can stand in any text without a part in a finding; such text needs no further look.
+
+    It is in no class of `is_clean`, is no second character of mojibake, and never joins the one before it (in NFC).
+    """
+    alone = unicodedata.is_normalized("NFC", char) and not unicodedata.combining(char)
+    return alone and char not in _joining() and not _SINGLE.match(char) and not _MOJIBAKE_TAIL.match(char)
+
+
+@cache
+def _joining() -> frozenset[str]:
+    """The characters that are the second of a pair that NFC makes one of; those of Hangul are not in the database."""
+    pairs = (unicodedata.decomposition(chr(point)).split() for point in range(0xC0, 0x20000))
+    hangul = (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))
+    return frozenset([chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and pair[0] != "<"] + [*map(chr, hangul)])
 
 
 def check_encoding(text: str, field: str = "tree", codes: Collection[str] = DEFAULT) -> list[Finding]:

@@ -7,8 +7,6 @@ become numbers (`atoms.py`), and the rules are tables over (label of the parent,
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,8 +18,6 @@ _REQUIRED = 60
 """Required children of one label that are told apart; a label with more of them is never certain."""
 _FAR = 64
 """How far back among its siblings a child is looked for; behind that many it is doubted."""
-_BLOCK = 1 << 19
-"""Bytes looked at together: what is worked on should stay in the cache."""
 _NONE = np.zeros(0, np.int64)
 
 
@@ -58,6 +54,12 @@ class LabelColumns:
             self.fits[i, n] = node.words
             self.fits[i, n + 1] = not node.required and node.least <= 0
         self.asks = bool(self.needed.any())
+        # Which lengths intents have, and which any label has; the last place stands for all longer ones.
+        longest = max(map(len, labels), default=0)
+        self.sizes = np.zeros((2, longest + 2), bool)
+        for label in labels:
+            self.sizes[0, len(label)] |= ontology.nodes[label].kind == "intent"
+            self.sizes[1, len(label)] = True
 
     def __call__(self, trees: pa.Array) -> np.ndarray:
         """Of each row, whether it certainly has no E2 finding.
@@ -111,12 +113,9 @@ class LabelColumns:
 
     def _doubtful(self, data: bytes, starts: np.ndarray, any_label: bool) -> np.ndarray:
         """`_doubts` of whole rows, a part that fits the cache at a time."""
-        if not data:
-            return _NONE
-        wanted = np.searchsorted(starts, np.arange(0, len(data) + _BLOCK, _BLOCK))
-        cuts = np.unique(starts[wanted.clip(0, len(starts) - 1)]).tolist()
-        parts = [a + self._doubts(data[a:b], any_label) for a, b in pairwise(cuts)]
-        return np.concatenate(parts)
+        from grammar.columns import parts
+
+        return np.concatenate([_NONE, *(a + self._doubts(data[a:b], any_label) for a, b in parts(starts))])
 
     def _doubts(self, data: bytes, any_label: bool) -> np.ndarray:
         """Byte positions of the brackets that make a row doubtful.
@@ -129,46 +128,61 @@ class LabelColumns:
         marks = np.frombuffer(data, np.uint8)
         at = np.flatnonzero((marks & 0xFE) == 0x28)
         opens = marks[at] == 0x28
-        # A valid tree has at most 17 brackets open at a time (`columns.DEPTH`), so eight bits are enough.
-        depth = np.cumsum((opens.view(np.int8) << 1) - 1, dtype=np.int8)
         which = np.flatnonzero(opens)  # the openings, by number of their bracket
+        # Before an opening stand i others, and which - i closings.
+        depth = np.arange(1, 2 * len(which), 2) - which
         place = at[which]
         length = at[which + 1] - place - 1
         is_node = opens[which + 1]
-        label = self.numbers(data, place + 1, length)
-        doubt = ((label < n) if any_label else self.intent[label]) & ~is_node
-        child = np.where(is_node, label, np.where(length > 0, n, n + 1))
+        nodes = np.flatnonzero(is_node)
+        child = np.where(length > 0, n, n + 1)
+        child[nodes] = self.numbers(data, place[nodes] + 1, length[nodes])
+        doubt = self._like_labels(data, place, length, is_node, any_label)
 
         # By depth, children of one node side by side; the first of them stands right behind the node's own bracket.
-        order = np.argsort(depth[which], kind="stable")
-        first = opens[which - 1]
-        first[0] = False
-        roots = int(np.count_nonzero(depth[which] == 1))
+        # A valid tree has at most 17 brackets open at a time (`columns.DEPTH`), so eight bits are enough.
+        order = np.argsort(depth.astype(np.int8), kind="stable")
+        roots = int(np.count_nonzero(depth == 1))
         doubt[order[:roots]] |= ~self.root[child[order[:roots]]]
         below = order[roots:]
         if not len(below):
             return place[doubt]
-        groups = np.flatnonzero(first[below])
-        size = np.diff(groups, append=len(below))
+        first = opens[which - 1][below]
+        groups = np.flatnonzero(first)
         parent = below[groups] - 1  # the opening before a first child is the node's
         above = child[parent]
-        pair = np.repeat(above * (n + 3), size) + child[below]
-        doubt[below] |= ~self.fits.ravel()[pair]
-        doubt[below[self._again(pair, groups, size)]] = True
-        doubt[parent] |= size < self.least[above]
+        group = np.cumsum(first) - 1
+        pair = (above * (n + 3))[group] + child[below]
+        wrong = ~self.fits.ravel()[pair]
+        wrong[self._again(pair, np.flatnonzero(self.once.ravel()[pair] & ~first), groups, group)] = True
+        doubt[below[wrong]] = True
+        doubt[parent] |= np.diff(groups, append=len(below)) < self.least[above]
         if self.asks:
             there = np.bitwise_or.reduceat(self.bit.ravel()[pair], groups)
             doubt[parent] |= (self.needed[above] & ~there) != 0
         return place[doubt]
 
-    def _again(self, pair: np.ndarray, groups: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """Which children stand a second time below a parent that takes them once."""
-        nth = np.arange(len(pair)) - np.repeat(groups, size)
-        left = np.flatnonzero((nth > 0) & self.once.ravel()[pair])
+    def _like_labels(
+        self, data: bytes, place: np.ndarray, length: np.ndarray, is_node: np.ndarray, any_label: bool
+    ) -> np.ndarray:
+        """Which openings are of words that are spelt like a label, or like an intent."""
+        found = np.zeros(len(place), bool)
+        # Hardly a word is as long as one of the labels.
+        some = np.flatnonzero(~is_node & self.sizes[int(any_label)].take(length, mode="clip"))
+        if len(some):
+            label = self.numbers(data, place[some] + 1, length[some])
+            found[some] = label < self.n if any_label else self.intent[label]
+        return found
+
+    @staticmethod
+    def _again(pair: np.ndarray, left: np.ndarray, groups: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """Which of the children `left` stand a second time below their parent."""
+        nth = left - groups[group[left]]
         found = []
         for back in range(1, _FAR):
             found.append(left[pair[left] == pair[left - back]])
-            left = left[nth[left] > back]
+            more = nth > back
+            left, nth = left[more], nth[more]
             if not len(left):
                 break
         return np.concatenate([*found, left])
