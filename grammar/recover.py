@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from grammar.finding import Finding, Fix, Related
 from grammar.rules import MAX_BYTES, MAX_DEPTH, finding
@@ -17,6 +17,8 @@ from grammar.tree import Leaf, Span, Tree, unescape
 
 # A bracket, or an atom with its escapes, right and wrong ones alike.
 _TOKEN = re.compile(r"[()]|(?:[^ \t\r\n()\\]|\\[^\t\r\n]?)+")
+# The same, with what most trees are made of in one step: a word in its brackets, and a bracket with its node's label.
+_STEP = re.compile(rf"\(([^ \t\r\n()\\]+)\)|\(([A-Za-z0-9_.:/\-!@#<>=+*?'$%]+)(?=\()|{_TOKEN.pattern}")
 _WRONG_ESCAPE = re.compile(r"\\(?:[ ()\\]|(?P<wrong>[^ ()\\]?))")
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9_.:/\-!@#<>=+*?'$%]")
 
@@ -30,14 +32,15 @@ class Recovered:
     findings: list[Finding]
 
 
-@dataclass(slots=True)
 class _Open:
-    """A bracket that is not closed yet."""
+    """A bracket that is not closed yet, at `at`."""
 
-    at: int
-    atoms: list[Span] = field(default_factory=list)  # before the first child
-    children: list[Tree | Leaf] = field(default_factory=list)
-    empty: list[Span] = field(default_factory=list)  # brackets with nothing in them
+    __slots__ = ("at", "atoms", "children", "empty")
+
+    def __init__(self, at: int, atoms: list[Span]) -> None:
+        self.at, self.atoms = at, atoms  # those before the first child
+        self.children: list[Tree | Leaf] = []
+        self.empty: list[Span] = []  # brackets with nothing in them
 
 
 def over_limit(text: str) -> Finding | None:
@@ -76,25 +79,32 @@ class _Scanner:
 
     def run(self) -> None:
         before: Span | None = None
-        for token in _TOKEN.finditer(self.text):
-            span = Span(*token.span())
+        stack = self.stack
+        for step in _STEP.finditer(self.text):
+            kind, (start, end) = step.lastindex, step.span()
+            if kind == 1 and stack:
+                stack[-1].children.append(Leaf(step[1], Span(start + 1, end - 1)))
+                continue
+            token = step[0]
             if token[0] == "(":
                 if self.done:
-                    self.rest(span)
+                    self.rest(start)
                     return
-                self.stack.append(_Open(span.start))
-            elif token[0] == ")":
-                if self.stack:
-                    self.close(span.end)
+                stack.append(_Open(start, [Span(start + 1, end - (kind == 1))] if kind else []))
+                if kind == 1:
+                    self.close(end)
+            elif token == ")":
+                if stack:
+                    self.close(end)
                 else:
-                    self.findings.append(finding("E102", span, Fix(span, "", safe=False)))
-            elif self.stack:
-                self.atom(span)
+                    self.findings.append(finding("E102", Span(start, end), Fix(Span(start, end), "", safe=False)))
+            elif stack:
+                self.atom(Span(start, end))
             elif self.done:
-                self.rest(span)
+                self.rest(start)
                 return
             else:
-                before = Span(before.start if before else span.start, span.end)
+                before = Span(before.start if before else start, end)
         if before:
             where = "before" if self.done or self.stack else "instead of"
             self.findings.append(finding("E106", before, where=where, help="remove it; a tree begins with `(`"))
@@ -103,14 +113,14 @@ class _Scanner:
         elif not self.done and not self.findings:
             self.findings.append(finding("E111", Span(0, len(self.text))))
 
-    def rest(self, span: Span) -> None:
+    def rest(self, start: int) -> None:
         """The root is closed but the text goes on; what follows is not read."""
         end = len(self.text.rstrip(" \t\r\n"))
-        if self.text[span.start] == "(":
+        if self.text[start] == "(":
             help_ = "join the trees as `(and ...)`, write one a line, or remove a `)` before it that closes too much"
         else:
             help_ = "remove it, or a `)` before it that closes too much"
-        self.findings.append(finding("E106", Span(span.start, end), where="after", help=help_))
+        self.findings.append(finding("E106", Span(start, end), where="after", help=help_))
 
     def atom(self, span: Span) -> None:
         top = self.stack[-1]
@@ -136,7 +146,7 @@ class _Scanner:
             self.findings.append(finding("E103", span))
 
     def node(self, top: _Open, span: Span) -> None:
-        if not (len(top.empty) == 1 and len(top.atoms) == 1 and not top.children):
+        if top.empty and not (len(top.empty) == 1 and len(top.atoms) == 1 and not top.children):
             self.findings += [finding("E103", empty, Fix(empty, "", safe=False)) for empty in top.empty]
         if not top.atoms:
             if top.children:
@@ -144,9 +154,10 @@ class _Scanner:
             tree = Tree("", top.children, span, Span(top.at, top.at + 1))
         else:
             label, *loose = top.atoms
+            children = top.children
             if loose:
                 self.beside(Span(loose[0].start, loose[-1].end))
-            children = [*map(self.leaf, loose), *top.children]
+                children = [*map(self.leaf, loose), *children]
             tree = Tree(self.label(label), children, span, label)
         if self.stack:
             self.stack[-1].children.append(tree)
@@ -200,13 +211,16 @@ class _Scanner:
         return text
 
     def leaf(self, span: Span) -> Leaf:
-        return Leaf(unescape(self.text[span.start : span.end]), span)
+        word = self.text[span.start : span.end]
+        return Leaf(unescape(word) if "\\" in word else word, span)
 
     def beside(self, span: Span) -> None:
         words = self.text[span.start : span.end]
         self.findings.append(finding("E108", span, Fix(span, f"({words})", safe=True), words=words))
 
     def escapes(self, span: Span) -> None:
+        if self.text.find("\\", span.start, span.end) < 0:
+            return
         for wrong in self.wrong_escapes(span):
             text = self.text[wrong.start : wrong.end]
             fix = Fix(Span(wrong.start, wrong.start), "\\", safe=True)
