@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,9 +76,13 @@ class Clean:
         lengths = to_numpy(pc.fill_null(pc.binary_length(trees), 0))
         if len(lengths) and lengths.max() > MAX_BYTES:
             good &= lengths <= MAX_BYTES
-        self._drop(good, trees, lambda some: ~unclean(some))
-        if self.labels is not None:
-            self._drop(good, trees, self.labels)
+        if good.any():
+            some = trees if good.all() else trees.filter(pa.array(good))
+            text = contents(some)
+            fine = ~unclean(some, text)
+            if self.labels is not None:
+                fine &= self.labels(some, text)
+            good[good] = fine
         if utterances is not None and good.any():
             for i, tree in zip(np.flatnonzero(good).tolist(), trees.filter(pa.array(good)).to_pylist(), strict=True):
                 spoken = utterances[i]
@@ -92,18 +95,10 @@ class Clean:
             return False
         return spoken_in_order(tree, spoken, self.tokeniser)
 
-    @staticmethod
-    def _drop(good: np.ndarray, trees: pa.Array, test: Any) -> None:
-        """Narrow `good` to the rows that `test` says yes to; it sees only rows that are good so far."""
-        if good.all():
-            good[:] = test(trees)
-        elif good.any():
-            good[good] = test(trees.filter(pa.array(good)))
 
-
-def unclean(trees: pa.Array) -> np.ndarray:
-    """Of each row of a binary column of valid trees, whether an E5 rule has something to say of it."""
-    data, starts = contents(trees)
+def unclean(trees: pa.Array, text: tuple[bytes, np.ndarray]) -> np.ndarray:
+    """Of each row of a binary column of valid trees (`text` is its `contents`), whether an E5 rule finds something."""
+    data, starts = text
     found = np.zeros(len(trees), bool)
     doubt = np.concatenate([_NONE, *(a + _doubtful(data[a:b]) for a, b in parts(starts))])
     for row in np.unique(rows_of(doubt, starts)).tolist():

@@ -72,8 +72,8 @@ def is_harmless(char: str) -> bool:
 def _joining() -> frozenset[str]:
     """The characters that are the second of a pair that NFC makes one of; those of Hangul are not in the database."""
     pairs = (unicodedata.decomposition(chr(point)).split() for point in range(0xC0, 0x20000))
-    hangul = (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))
-    return frozenset([chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and pair[0] != "<"] + [*map(chr, hangul)])
+    second = [chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and not pair[0].startswith("<")]
+    return frozenset((*second, *map(chr, range(0x1161, 0x1176)), *map(chr, range(0x11A8, 0x11C3))))
 
 
 def check_encoding(text: str, field: str = "tree", codes: Collection[str] = DEFAULT) -> list[Finding]:

@@ -18,6 +18,7 @@ _REQUIRED = 60
 """Required children of one label that are told apart; a label with more of them is never certain."""
 _FAR = 64
 """How far back among its siblings a child is looked for; behind that many it is doubted."""
+_NEVER, _ONCE, _OFTEN = range(3)
 _NONE = np.zeros(0, np.int64)
 
 
@@ -35,9 +36,8 @@ class LabelColumns:
         self.numbers = Numbers([label.encode() for label in labels], n + 2)
         self.intent = np.array([ontology.nodes[label].kind == "intent" for label in labels] + [False] * 3)
         self.root = np.array([label in ontology.roots for label in labels] + [False] * 3)
-        self.fits = np.zeros((n + 3, n + 3), bool)  # a child below a parent
-        self.once = np.zeros((n + 3, n + 3), bool)  # and only once
-        self.bit = np.zeros((n + 3, n + 3), np.uint64)  # and it is required
+        law = np.full((n + 3, n + 3), _NEVER, np.uint8)  # how often a child may stand below a parent
+        self.bit = np.zeros((n + 3, n + 3), np.uint64)  # of a child that is required
         self.needed = np.zeros(n + 3, np.uint64)
         self.least = np.zeros(n + 3, np.int64)
         for label, node in ontology.nodes.items():
@@ -45,14 +45,14 @@ class LabelColumns:
             if len(node.required) > _REQUIRED:
                 continue
             for child in node.takes:
-                self.fits[i, number[child]] = True
-                self.once[i, number[child]] = child not in node.repeated
+                law[i, number[child]] = _OFTEN if child in node.repeated else _ONCE
             for place, child in enumerate(sorted(node.required)):
                 self.bit[i, number[child]] = np.uint64(1 << place)
                 self.needed[i] |= np.uint64(1 << place)
             self.least[i] = node.least
-            self.fits[i, n] = node.words
-            self.fits[i, n + 1] = not node.required and node.least <= 0
+            law[i, n] = _OFTEN if node.words else _NEVER
+            law[i, n + 1] = _NEVER if node.required or node.least > 0 else _OFTEN
+        self.law = law.ravel()
         self.asks = bool(self.needed.any())
         # Which lengths intents have, and which any label has; the last place stands for all longer ones.
         longest = max(map(len, labels), default=0)
@@ -61,16 +61,17 @@ class LabelColumns:
             self.sizes[0, len(label)] |= ontology.nodes[label].kind == "intent"
             self.sizes[1, len(label)] = True
 
-    def __call__(self, trees: pa.Array) -> np.ndarray:
+    def __call__(self, trees: pa.Array, text: tuple[bytes, np.ndarray]) -> np.ndarray:
         """Of each row, whether it certainly has no E2 finding.
 
         Args:
             trees: a binary column of valid trees (`columns.valid`), without nulls.
+            text: its `columns.contents`.
         """
         from grammar.columns import contents, rows_of
 
         good = np.ones(len(trees), bool)
-        data, starts = contents(trees)
+        data, starts = text
         odd = self._odd(data, starts)
         if not len(odd):
             good[rows_of(self._doubtful(data, starts, False), starts)] = False
@@ -135,7 +136,7 @@ class LabelColumns:
         length = at[which + 1] - place - 1
         is_node = opens[which + 1]
         nodes = np.flatnonzero(is_node)
-        child = np.where(length > 0, n, n + 1)
+        child = np.where(length > 0, n, n + 1) if b"()" in data else np.full(len(which), n)
         child[nodes] = self.numbers(data, place[nodes] + 1, length[nodes])
         doubt = self._like_labels(data, place, length, is_node, any_label)
 
@@ -147,16 +148,19 @@ class LabelColumns:
         below = order[roots:]
         if not len(below):
             return place[doubt]
-        first = opens[which - 1][below]
+        first = is_node[below - 1]
         groups = np.flatnonzero(first)
         parent = below[groups] - 1  # the opening before a first child is the node's
         above = child[parent]
         group = np.cumsum(first) - 1
         pair = (above * (n + 3))[group] + child[below]
-        wrong = ~self.fits.ravel()[pair]
-        wrong[self._again(pair, np.flatnonzero(self.once.ravel()[pair] & ~first), groups, group)] = True
-        doubt[below[wrong]] = True
-        doubt[parent] |= np.diff(groups, append=len(below)) < self.least[above]
+        law = self.law[pair]
+        wrong = np.flatnonzero(law == _NEVER)
+        again = self._again(pair, np.flatnonzero((law == _ONCE) > first), groups, group)
+        doubt[below[wrong]] = doubt[below[again]] = True
+        few = np.flatnonzero(self.least[above] > 1)
+        size = np.append(groups[1:], len(below))[few] - groups[few]
+        doubt[parent[few[size < self.least[above[few]]]]] = True
         if self.asks:
             there = np.bitwise_or.reduceat(self.bit.ravel()[pair], groups)
             doubt[parent] |= (self.needed[above] & ~there) != 0
