@@ -48,7 +48,7 @@ class Numbers:
         self.table = np.full(1 << self.bits, other, np.int64)
         self.table[self._slot(head, tail, length)] = np.arange(len(known))
 
-    def __call__(self, data: bytes | np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    def __call__(self, data: bytes, start: np.ndarray, length: np.ndarray) -> np.ndarray:
         """The number of each piece `data[start : start + length]`."""
         window = _window(data)
         head, tail = _ends(window, start, length)
@@ -67,7 +67,7 @@ class Numbers:
         return (mixed >> np.uint64(64 - self.bits)).view(np.int64)
 
 
-def _window(data: bytes | np.ndarray) -> np.ndarray:
+def _window(data: bytes) -> np.ndarray:
     """At each place, eight bytes as a number; the place 0 is `_PAD` bytes before the data."""
     padded = b"".join((bytes(_PAD), data, bytes(_PAD)))
     return np.ndarray((len(data) + _PAD + 1,), "<u8", padded, strides=(1,))

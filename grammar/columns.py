@@ -161,7 +161,7 @@ def contents(column: pa.Array) -> tuple[bytes, np.ndarray]:
 
 
 def parts(starts: np.ndarray) -> list[tuple[int, int]]:
-    """Whole rows, about `_PART` bytes at a time, as (first byte, behind the last); what is made of them fits the cache."""
+    """Whole rows, about `_PART` bytes at a time, as (first byte, behind the last); their arrays fit the cache."""
     wanted = np.searchsorted(starts, np.arange(0, starts[-1] + _PART, _PART))
     return list(pairwise(np.unique(starts[wanted.clip(0, len(starts) - 1)]).tolist()))
 
