@@ -6,6 +6,7 @@ import io
 import json
 import re
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from importlib.resources import files
 from pathlib import Path
@@ -171,6 +172,6 @@ def test_statistics_by_annotator_and_batch(file: Path) -> None:
 
 def test_a_closed_pipe_is_no_traceback(file: Path) -> None:
     done = subprocess.run(
-        ["bash", "-c", "python -m grammar check 'a b.tsv' | head -1"], capture_output=True, text=True, env=None
+        ["bash", "-c", f"'{sys.executable}' -m grammar check 'a b.tsv' | head -1"], capture_output=True, text=True
     )
     assert "Traceback" not in done.stderr

@@ -105,11 +105,11 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch) -> None:
     converted, merged = [], []
     read, write = spill.batches, shard.write_groups
 
-    def batches(range_, job, slots=""):
+    def batches(range_, job, *rest):
         if len(converted) == 3:
             raise RuntimeError("the machine is gone")
         converted.append(range_.number)
-        yield from read(range_, job, slots)
+        yield from read(range_, job, *rest)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="the machine is gone"):
         patch.setattr(spill, "batches", batches)
