@@ -4,13 +4,16 @@
                          \\->  one Rejection \\->  one Rejection
 
 Nothing is dropped: every record that a reader meets comes out as exactly one row. Rows are NamedTuples with list
-fields, since those cross Beam fastest and come back equal to themselves; a `Tree` never leaves a function call.
+fields, since those cross Beam fastest and come back equal to themselves; an Utterance with its `Tree` stays in the
+process that read it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from grammar.tree import Tree
 
 REASONS = {
     # Reading a file.
@@ -92,6 +95,7 @@ class Utterance(NamedTuple):
         words: its words; spans and positions count these.
         intents: in the order of their clauses; more than one for a compound request.
         tree: the tree in brackets, or empty.
+        made: the same as an object, where the reader has made one, so that its text need not be read again.
         positions: for each leaf of `tree`, left to right, the word that it copies, or -1 for a generated word.
         raw: the record as it stood, for dead letters.
         tokeniser: name in `grammar.words` of how the words came about, or empty for the one of the format.
@@ -112,6 +116,7 @@ class Utterance(NamedTuple):
     locale: str = ""
     raw: str = ""
     tokeniser: str = ""
+    made: Tree | None = None
 
     @property
     def id(self) -> str:

@@ -82,7 +82,7 @@ def _tree(row: Utterance, map_: Map) -> Utterance | Rejection:
     from pipelines.trees import TreeError, read_tree
 
     try:
-        tree = read_tree(row.tree)
+        tree = row.made or read_tree(row.tree)
     except TreeError as error:
         return row.reject(error.code, str(error), error.findings)
     names = {**map_.slots, **map_.intents}
@@ -117,4 +117,4 @@ def _tree(row: Utterance, map_: Map) -> Utterance | Rejection:
                 keep = keep and id(item) not in dropped
                 stack.extend((child, keep) for child in reversed(item.children))
     made = done[id(tree)]
-    return row._replace(tree=str(made), positions=None if row.positions is None else kept)
+    return row._replace(tree=str(made), made=made, positions=None if row.positions is None else kept)

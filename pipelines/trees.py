@@ -87,7 +87,7 @@ def read_tree(text: str) -> Tree:
 
 def _given(utterance: Utterance) -> tuple[Tree, list[int]]:
     """The tree of a row that brings one."""
-    tree = read_tree(utterance.tree)
+    tree = utterance.made or read_tree(utterance.tree)
     if utterance.positions is not None:
         return tree, utterance.positions
     try:

@@ -82,7 +82,18 @@ def _alone(source: Source, number: int, text: str) -> Utterance | Rejection:
         return source.reject(number, "R102", text)
     positions = list(range(len(found)))
     return Utterance(
-        source.corpus, source.file, number, source.split, " ".join(found), found, [], [], str(tree), positions, raw=text
+        corpus=source.corpus,
+        file=source.file,
+        line=number,
+        split=source.split,
+        text=" ".join(found),
+        words=found,
+        intents=[],
+        spans=[],
+        tree=str(tree),
+        positions=positions,
+        raw=text,
+        made=tree,
     )
 
 

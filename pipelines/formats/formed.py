@@ -58,6 +58,7 @@ def utterance(
         domain=domain,
         locale=locale,
         raw=raw,
+        made=tree,
     )  # fmt: skip
 
 

@@ -88,6 +88,7 @@ def _record(source: Source, number: int, line: bytes) -> Utterance | Rejection:
         domain=domain,
         locale=locale,
         raw=raw,
+        made=tree,
     )
 
 

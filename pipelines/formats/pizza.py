@@ -76,6 +76,7 @@ def _record(source: Source, number: int, raw: str, row: dict[str, Any]) -> Utter
         tree=str(tree),
         positions=positions if kind == "TOP" else None,
         raw=raw,
+        made=tree,
     )
 
 

@@ -80,6 +80,7 @@ def _record(source: Source, number: int, line: bytes, second: bool) -> Utterance
         positions=positions,
         domain=columns[0] if second else "",
         raw=raw,
+        made=tree,
     )
 
 

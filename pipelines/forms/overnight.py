@@ -16,6 +16,7 @@ for a numeric one. `listValue` at the root is left out over a node.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from grammar.tree import Leaf, Tree
 from pipelines.flat import is_label
@@ -32,6 +33,7 @@ _TYPED = re.compile(r"(number|date|time)_(.+)", re.DOTALL)
 _SIZES = {"number": 2, "date": 3, "time": 2}
 
 
+@lru_cache(4096)
 def to_tree(form: str, notation: str = "compact") -> Tree:
     """The tree of a form in its short spelling (`SW.`), one blank between tokens.
 
