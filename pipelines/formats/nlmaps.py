@@ -8,7 +8,8 @@
 The ending of the questions' file is the locale; where `.en` and `.de` lie in one folder both are read, so name one of
 them (`--input 'nlmaps/*.en'`) to have one language. Words of names are copied. A spelling of the queries with blanks
 around brackets and commas is read as the published one; one that also writes `_` for blanks inside names is not, since
-`_` is a character of OpenStreetMap's own values, too (`fast_food`). `--notation plain` or `compact`: `pipelines/forms/nlmaps.py`.
+`_` is a character of OpenStreetMap's own values, too (`fast_food`).
+`--notation plain` or `compact`: `pipelines/forms/nlmaps.py`.
 
 Refused: R101 bytes, R102 no words, R105 a line that one of the files lacks, R120 no such query.
 Source: Haas and Riezler, NAACL 2016; Lawrence and Riezler, COLING 2016.
