@@ -95,7 +95,9 @@ def test_sixty_leaves_are_an_outline_of_readable_width() -> None:
 
 
 def test_a_deep_tree_is_drawn() -> None:
-    ET.fromstring(svg(parse("(a" * 1000 + "(x)" + ")" * 1000)))
+    drawn = texts(svg(parse("(a" * 1000 + "(x)" + ")" * 1000)))
+
+    assert len(drawn) == 1001
 
 
 class Tags(HTMLParser):
