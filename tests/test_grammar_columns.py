@@ -53,7 +53,7 @@ def test_verdict_is_that_of_lark_on_trees_mutated_trees_and_noise() -> None:
     assert 0.1 < sum(verdicts) / len(made) < 0.9
 
 
-def test_the_scan_finds_something_just_where_lark_does_and_at_or_before_its_place() -> None:
+def test_the_scan_finds_something_just_where_lark_does() -> None:
     for text in random_rows(random.Random(8), 500):
         found = scan(text).findings
         try:

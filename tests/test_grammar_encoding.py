@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grammar.encoding import check_encoding, is_clean
+from grammar.encoding import check_encoding, is_clean, is_harmless
 from grammar.rules import RULES
 
 
@@ -80,3 +80,14 @@ def test_utf_8_read_as_latin_1_is_recognised(text: str) -> None:
     wrong = text.encode("utf-8").decode("latin-1")
     assert "E505" in {f.code for f in check_encoding(wrong)}
     assert any(f.fix and f.fix.text in text for f in check_encoding(wrong) if f.code == "E505")
+
+
+@given(st.text(st.characters(min_codepoint=0x80, exclude_categories=["Cs"]).filter(is_harmless), max_size=8))
+def test_text_of_harmless_characters_is_clean(text: str) -> None:
+    assert is_clean(text) and is_clean(f"(a(\u1100{text})(e{text}))")
+
+
+def test_no_second_character_of_a_pair_is_harmless() -> None:
+    pairs = [unicodedata.normalize("NFD", chr(point)) for point in range(0xC0, 0x20000) if not 0xD800 <= point < 0xE000]
+    joined = [pair for pair in pairs if len(pair) == 2 and len(unicodedata.normalize("NFC", pair)) == 1]
+    assert len(joined) > 500 and not any(is_harmless(pair[1]) for pair in joined)
