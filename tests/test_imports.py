@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import grammar
+import parser
+
 ROOT = Path(__file__).parent.parent
 BASE = ["numpy", "pyarrow", "apache_beam", "torch", "safetensors"]
 CASES = {
@@ -91,3 +94,10 @@ def test_help_is_quick_and_loads_nothing_heavy(door):
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
     assert time.perf_counter() - began < 10  # a guard against loading torch; it takes 0.3 s on an idle machine
+
+
+def test_no_module_takes_the_name_of_a_function():
+    """Importing `parser.load` as a module would put it in the place of the function `parser.load`."""
+    for package in (grammar, parser):
+        for name in package.__all__:
+            assert not (Path(package.__file__).parent / f"{name}.py").exists(), f"{package.__name__}/{name}.py"

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from parser import Parser
 from parser.__main__ import app as commands
-from parser.load import send
 from parser.serve import Batcher, application
+from parser.traffic import send
 from parser.train import train
 
 

@@ -28,7 +28,7 @@ def load_test(
 
     with door.failures():
         from parser.config import ConfigError
-        from parser.load import send
+        from parser.traffic import send
 
         if rate <= 0 or seconds <= 0:
             raise ConfigError("--rate and --seconds must be above 0")
