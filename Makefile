@@ -7,7 +7,9 @@ READY := $(VENV)/.ready
 DEMO ?= demo
 JOBS ?= auto
 
-.PHONY: demo test lint bench clean
+ROUNDS ?= 1
+
+.PHONY: demo test fuzz lint bench clean
 .DEFAULT_GOAL := test
 
 # torch comes first and alone, so that nothing else pulls another build of it.
@@ -26,6 +28,12 @@ demo: $(READY)
 ## test: run all tests, a process on every core; those that need real corpora run when TREEWRIGHT_CORPORA names their folder
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(JOBS) --dist loadfile
+
+## fuzz: the property tests on examples never drawn before; what they find is kept in .hypothesis until it is mended
+fuzz: $(READY)
+	for round in $$(seq $(ROUNDS)); do \
+	    HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m hypothesis --numprocesses $(JOBS) || exit 1; \
+	done
 
 ## lint: style, format and types
 lint: $(READY)

@@ -1,8 +1,18 @@
 """What all tests share."""
 
 import logging
+import os
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure: nothing here is about time. The suite draws the same examples every time, so that it
+# fails only for a reason in the code; `make fuzz` draws new ones.
+CALM: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("suite", derandomize=True, database=None, **CALM)
+settings.register_profile("fuzz", **CALM)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from grammar.ontology import Node, Ontology, OntologyError
 from grammar.tree import Leaf, Tree, is_writable
-
-# A busy machine is no failure: nothing here is about time.
-settings.register_profile("treewright", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("treewright")
 
 LABEL_CHARS = "abzAZ09_.:/-!@#<>=+*?'$%"
 

@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pipelines.formats.features import Unwritable
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, decode, plan_whole, shown, whole
@@ -114,8 +115,9 @@ def _record(
 def record(row: Example, variant: str) -> tuple[str, list[CharSlot]]:
     """A line, and its marks: the intent over all of it first."""
     text, intent, slots = to_text(row, nested=True)
-    text = text.rstrip()
-    return text, [CharSlot(len(text) - len(text.lstrip()), len(text), intent), *slots]
+    if not text.strip():  # a blank line is nobody's: its marks would be taken for those of the line above
+        raise Unwritable("given words", "an utterance of blanks")
+    return text, [CharSlot(len(text) - len(text.lstrip()), len(text.rstrip()), intent), *slots]
 
 
 def save(records: Iterable[tuple[str, list[CharSlot]]], folder: Path, split: str, variant: str) -> Path:
