@@ -1,6 +1,7 @@
 """What people say between two requests, and around them: the inventories of `python -m pipelines compose`.
 
-    general   ours: what joins two requests in English, and not one of the seven strings of MixSNIPS
+    general   ours: what joins two requests in English, and not one of the seven strings of MixSNIPS, so neither
+              a bare "and" nor a bare comma: how well a parser copes with glue that it never saw can be measured
     mix       the seven strings that MixSNIPS and MixATIS join clauses by, and nothing else
 
 A TOML file with the keys of `Glue` is a third, for other languages or another register.
@@ -21,7 +22,7 @@ class Glue:
     """Pieces of text whose words stand between blanks, punctuation by itself: `, and after that`.
 
     Attributes:
-        joins: between two clauses.
+        joins: between two clauses; an empty one sets them side by side, as people do when they speak.
         values: between two values of one slot.
         openers: before the first clause.
         fillers: before a later clause, behind its join.
@@ -41,7 +42,7 @@ class Glue:
             raise ValueError("glue needs at least one of `joins` and one of `values`")
         for name in ("joins", "values", "openers", "fillers", "closers"):
             for piece in getattr(self, name):
-                if not isinstance(piece, str) or not piece.split():
+                if not isinstance(piece, str) or not (piece.split() or (name == "joins" and not piece)):
                     raise ValueError(f"`{name}` holds {piece!r}, which has no words")
         if not 0 <= self.filled <= 1:
             raise ValueError(f"`filled` is a share, 0 to 1, not {self.filled}")
@@ -49,36 +50,56 @@ class Glue:
 
 GENERAL = Glue(
     joins=(
+        "",
+        ".",
+        ";",
         "then",
         ", then",
+        "; then",
+        ". then",
+        "and now",
+        ", and now",
+        "and next",
+        "next",
+        ". next",
         "after that",
         ", after that",
         "and after that",
         ", and after that",
         "and afterwards",
+        "and later",
+        "and finally",
+        ", and finally",
+        "and lastly ,",
         "and when that is done",
+        ", and once you have done that ,",
         "and while you are at it",
         "and at the same time",
-        "and on top of that",
-        "plus",
-        ", plus",
+        "and in the meantime",
         "also",
         ", also",
-        ", oh and",
-        "as well as",
-        "followed by",
         "; also",
-        "; then",
-        ". then",
         ". also",
-        ". next",
-        ". oh and",
-        "and next",
-        "next",
-        "and besides",
-        "but first",
+        "; and",
+        ". and",
+        "and please",
+        ", and please",
+        ", please",
         "and i also need this :",
         "and one more thing ,",
+        "and secondly",
+        "and on top of that",
+        "and besides",
+        ", besides that",
+        ", oh and",
+        ". oh and",
+        "plus",
+        ", plus",
+        ", plus also",
+        "as well as",
+        "followed by",
+        "but first",
+        ", but before that ,",
     ),
     values=("and", "or", ", and", "and also", "as well as", "plus"),
     openers=("hey ,", "hi", "okay", "ok so", "please", "right ,", "um", "well ,", "so", "listen ,"),

@@ -127,8 +127,17 @@ def test_no_partner_no_compound() -> None:
 def test_our_glue_does_not_know_the_strings_of_mixsnips() -> None:
     theirs = {" ".join(words) for words in GLUE}
 
-    assert set() == theirs & {*GENERAL.joins, *GENERAL.openers, *GENERAL.fillers, *GENERAL.closers}
+    between = {f"{join} {filler}".strip() for join in GENERAL.joins for filler in ("", *GENERAL.fillers)}
+
+    assert set() == theirs & {*between, *GENERAL.openers, *GENERAL.fillers, *GENERAL.closers}
     assert theirs == set(MIX.joins)
+
+
+def test_an_empty_join_sets_clauses_side_by_side() -> None:
+    joined = join([JAZZ, TABLE], Glue(joins=("",)), random.Random(0))
+
+    assert [*JAZZ.words[:-1], TABLE.words[0].lower(), *TABLE.words[1:]] == joined.words
+    assert str(joined.tree) == f"(and{JAZZ.tree}{TABLE.tree})"
 
 
 def test_glue_of_ones_own(tmp_path: Path) -> None:
@@ -141,6 +150,7 @@ def test_glue_of_ones_own(tmp_path: Path) -> None:
         ("joins = 3", "must be a list of texts"),
         ('values = ["x"]', "joins"),
         ('joins = [" "]', "no words"),
+        ('joins = ["x"]\nfillers = [""]', "no words"),
         ('joins = ["x"]\nfilled = 2', "a share"),
     ):
         path.write_text(text)
