@@ -66,13 +66,24 @@ class Parser:
         return tokens
 
 
-def load(directory: str | Path, device: str = "cpu") -> Parser:
+def load(directory: str | Path, device: str = "cpu", domain: str | None = None) -> Parser:
     """Load a model directory that `python -m parser train` wrote.
 
+    Args:
+        directory: the model.
+        device: `cpu` or `cuda`.
+        domain: of all utterances that it will parse, for a model over several domains.
+
     Raises:
-        parser.checkpoint.CheckpointError: it is not one, or was written by another version.
+        parser.checkpoint.CheckpointError: it is not one, was written by another version, or the domain is not one
+            of its own.
     """
-    from parser.checkpoint import load_model
+    from parser.checkpoint import CheckpointError, load_model
+    from parser.model import of_domain
 
     setup, model, _ = load_model(directory, device)
+    if setup.vocab.domains:
+        if domain not in setup.vocab.domains:
+            raise CheckpointError(f"{directory}: give the domain, one of {', '.join(setup.vocab.domains)}")
+        model = of_domain(model, setup.vocab, domain)
     return Parser(setup, model)

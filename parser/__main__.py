@@ -1,4 +1,4 @@
-"""python -m parser train | evaluate | parse | serve | load-test | bench
+"""python -m parser train | evaluate | parse | experiment | serve | load-test | bench
 
 Results go to stdout, progress and log to stderr. Exit codes: 0 done, 2 could not run."""
 
@@ -8,6 +8,7 @@ import typer
 
 from parser.commands.bench import bench
 from parser.commands.evaluate import evaluate
+from parser.commands.experiment import experiment
 from parser.commands.load_test import load_test
 from parser.commands.parse import parse
 from parser.commands.serve import serve
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(evaluate)
 app.command()(parse)
+app.command()(experiment)
 app.command()(serve)
 app.command()(load_test)
 app.command()(bench)

@@ -33,6 +33,7 @@ class Input:
     stands, all rows in one line; and how many each word has.
     surface_BW: number of the word's spelling, -1 after the end: equal words have equal numbers.
     lexical_BW: the word's symbol in the lexicon, or -1.
+    domain_B: the domain's number, where the model is given one.
     """
 
     word_BW: Tensor
@@ -43,6 +44,7 @@ class Input:
     which_BW: Tensor
     surface_BW: Tensor
     lexical_BW: Tensor
+    domain_B: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         """The fields that are tensors."""
@@ -128,6 +130,8 @@ class Examples:
     ) -> None:
         self.columns, self.stack = columns(table, vocab, ontology, copying), stack
         self.characters, self.letters = _spelled(self.columns.spellings, vocab)
+        names = table["domain"].to_pylist()
+        self.domain = np.array([vocab.domain(name) for name in names] if vocab.domains else [0] * len(names))
 
     def __len__(self) -> int:
         return len(self.columns.word)
@@ -159,6 +163,7 @@ class Examples:
             which_BW=torch.from_numpy(which.reshape(surface_BW.shape)),
             surface_BW=torch.from_numpy(surface_BW),
             lexical_BW=torch.from_numpy(cols.word_lexical.pad(rows, -1)),
+            domain_B=torch.from_numpy(self.domain[rows]),
             real_BT=torch.from_numpy(np.arange(count.max())[None] < count[:, None]),
             copying_K=torch.from_numpy(row * copy_BT.shape[1] + step),
             source_K=torch.from_numpy(row * surface_BW.shape[1] + copy_BT[row, step]),
@@ -222,6 +227,7 @@ def make_input(utterances: Sequence[Sequence[str]], vocab: Vocab) -> Input:
         which_BW=torch.from_numpy(surface_BW.clip(0)),
         surface_BW=torch.from_numpy(surface_BW),
         lexical_BW=torch.from_numpy(Ragged(lexical[surface], starts).pad(every, -1)),
+        domain_B=torch.zeros(len(utterances), dtype=torch.long),
     )
 
 

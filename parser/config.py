@@ -69,13 +69,28 @@ class ModelConfig:
     """Leaf words seen this often in training may be generated too; 0: only those never copied."""
     words_max: int = 500_000
     """Most frequent words with an embedding of their own, the others are read as unknown; 0: all."""
+    domains: str = "none"
+    """One network over many domains, the domain given: `shared` (every layer), `ter` (each domain has its own layer
+    of lexicon words), `both` (of labels too); in each, only symbols that a domain's training rows hold may come."""
+    domain_dim: int = 16
+    """Width of a domain embedding."""
 
     def __post_init__(self) -> None:
         _among("model.chars", self.chars, ("cnn", "lstm"))
         _among("model.attention", self.attention, ("dot", "additive", "none"))
+        _among("model.domains", self.domains, ("none", "shared", "ter", "both"))
         if self.encoder_hidden % 2:
             raise ConfigError("`model.encoder_hidden` must be even: each direction takes half")
-        for name in ("word_dim", "char_dim", "encoder_hidden", "encoder_layers", "action_dim", "decoder_hidden"):
+        widths = (
+            "word_dim",
+            "char_dim",
+            "encoder_hidden",
+            "encoder_layers",
+            "action_dim",
+            "decoder_hidden",
+            "domain_dim",
+        )
+        for name in widths:
             if getattr(self, name) < 1:
                 raise ConfigError(f"`model.{name}` must be at least 1")
         for name in ("char_hidden", "lexicon_min", "words_max"):
@@ -127,6 +142,12 @@ class TrainConfig:
     """Use bfloat16 where the device is a GPU."""
     compile: bool = False
     """Compile the forward pass with `torch.compile`; worth its minutes on a GPU only."""
+    temperature: float = 1.0
+    """Domains are sampled in proportion to (rows) ** (1 / temperature): 1 as they come, large evenly."""
+    encoder_rate: float = 1.0
+    """Share of the learning rate for the encoder; 0 freezes it. For fine-tuning."""
+    decoder_rate: float = 1.0
+    """The same for history, stack, attention and hidden layer; action embeddings and output layers learn in full."""
 
     def __post_init__(self) -> None:
         whole = (
@@ -142,18 +163,40 @@ class TrainConfig:
         for name in whole:
             if getattr(self, name) < 1:
                 raise ConfigError(f"`train.{name}` must be at least 1")
-        for name in ("lr", "clip", "checkpoint_minutes"):
+        for name in ("lr", "clip", "checkpoint_minutes", "temperature"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"`train.{name}` must be above 0")
-        for name in ("unk", "lr_floor"):
+        for name in ("unk", "lr_floor", "encoder_rate", "decoder_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`train.{name}` must lie between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Which rows of the shards count. A selection is held in memory, and its ontology comes from its own train rows."""
+
+    by: str = "domain"
+    """What a domain is: the shards' `domain`, their `corpus`, or the `intent` at the root of the tree."""
+    only: tuple[str, ...] = ()
+    """Take rows of these domains only, of every split; none: all."""
+    without: tuple[str, ...] = ()
+    """Leave rows of these domains out of train, and of train alone."""
+    rows: int = 0
+    """At most so many train rows of each domain, picked by `seed`; 0: all."""
+    seed: int = 1
+    """Picks the rows."""
+
+    def __post_init__(self) -> None:
+        _among("data.by", self.by, ("domain", "corpus", "intent"))
+        if self.rows < 0:
+            raise ConfigError("`data.rows` must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """A whole run."""
 
+    data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -168,7 +211,7 @@ def from_dict(data: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: unknown section or key, wrong type, value out of range.
     """
-    parts: dict[str, type] = {"model": ModelConfig, "train": TrainConfig}
+    parts: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
     built: dict[str, Any] = {}
     for section, values in data.items():
         if section not in parts:
@@ -182,8 +225,14 @@ def from_dict(data: Mapping[str, Any]) -> Config:
             default = fields[key].default
             if isinstance(default, float) and type(value) is int:
                 value = float(value)
+            if (
+                isinstance(default, tuple)
+                and isinstance(value, (list, tuple))
+                and all(isinstance(v, str) for v in value)
+            ):
+                value = tuple(value)
             if type(value) is not type(default):
-                raise ConfigError(f"`{section}.{key}` must be a {type(default).__name__}, not {value!r}")
+                raise ConfigError(f"`{section}.{key}` must be a {_type_name(default)}, not {value!r}")
             built.setdefault(section, {})[key] = value
     return Config(**{section: parts[section](**values) for section, values in built.items()})
 
@@ -220,6 +269,10 @@ def load(name: str, changes: Sequence[str] = ()) -> Config:
             raise ConfigError(f"cannot read `{change}`; write `section.key=value`, as in `train.epochs=5`")
         data.setdefault(section, {})[setting] = _value(value.strip())
     return from_dict(data)
+
+
+def _type_name(default: Any) -> str:
+    return "list of strings" if isinstance(default, tuple) else type(default).__name__
 
 
 def _value(text: str) -> Any:

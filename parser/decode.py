@@ -164,7 +164,7 @@ class Search:
             scores, kinds = folded.scores(words, sums, front_R)
             # A finished row chooses RED for ever, at no cost.
             logp = model.normalise(scores, kinds, (labels, word, red | done))
-            options = self._merged(logp, words)
+            options = merged(model, logp, words)
             if beam == 1:
                 gain_R, choice_R = options.max(-1)
                 score_R = score_R + gain_R * ~done
@@ -227,28 +227,29 @@ class Search:
                 stack.keep(stay)
         return found
 
-    def _merged(self, logp_RX: Tensor, words: Words) -> Tensor:
-        """[R, S + W]: with `marginal`, all ways to write one word as one option, at the likeliest position."""
-        if not (self.model.config.marginal and self.model.config.copy):
-            return logp_RX
-        symbols, copies = logp_RX[:, : self.model.S], logp_RX[:, self.model.S :]
-        same_RWW = (words.surface_BW[:, :, None] == words.surface_BW[:, None]) & words.real_BW[:, None]
-        raw_RWW = copies[:, None].expand_as(same_RWW).masked_fill(~same_RWW, NEVER)
-        lexical = words.lexical_BW.clamp(min=0)
-        known = words.lexical_BW >= 0
-        together = torch.logaddexp(raw_RWW.logsumexp(-1), symbols.gather(1, lexical).masked_fill(~known, NEVER))
-        likeliest = raw_RWW.argmax(-1) == torch.arange(copies.size(1), device=copies.device)
-        together = together.masked_fill(~(likeliest & words.real_BW), NEVER)
-        # The lexicon's own way has gone into the copy; where no copy may come, it has not been allowed either.
-        gone = torch.zeros_like(symbols, dtype=torch.bool).scatter_(1, lexical, known)
-        gone[:, RED_SYMBOL] = False
-        return torch.cat([symbols.masked_fill(gone, NEVER), together], -1)
-
     def _parses(self, words: list[str], found: list[tuple[float, list[int]]]) -> Parse:
         ordered = sorted(found, key=lambda pair: -pair[0])
         parses = [parse_of(words, choices, score, self.vocab) for score, choices in ordered]
         best = parses[0]
         return Parse(best.words, best.tree, best.positions, best.score, parses[1:])
+
+
+def merged(model: Model, logp_RX: Tensor, words: Words) -> Tensor:
+    """[R, S + W]: with `marginal`, all ways to write one word as one option, at the likeliest position."""
+    if not (model.config.marginal and model.config.copy):
+        return logp_RX
+    symbols, copies = logp_RX[:, : model.S], logp_RX[:, model.S :]
+    same_RWW = (words.surface_BW[:, :, None] == words.surface_BW[:, None]) & words.real_BW[:, None]
+    raw_RWW = copies[:, None].expand_as(same_RWW).masked_fill(~same_RWW, NEVER)
+    lexical = words.lexical_BW.clamp(min=0)
+    known = words.lexical_BW >= 0
+    together = torch.logaddexp(raw_RWW.logsumexp(-1), symbols.gather(1, lexical).masked_fill(~known, NEVER))
+    likeliest = raw_RWW.argmax(-1) == torch.arange(copies.size(1), device=copies.device)
+    together = together.masked_fill(~(likeliest & words.real_BW), NEVER)
+    # The lexicon's own way has gone into the copy; where no copy may come, it has not been allowed either.
+    gone = torch.zeros_like(symbols, dtype=torch.bool).scatter_(1, lexical, known)
+    gone[:, RED_SYMBOL] = False
+    return torch.cat([symbols.masked_fill(gone, NEVER), together], -1)
 
 
 def greedy(model: Model, vocab: Vocab, utterances: Sequence[list[str]]) -> list[Parse]:

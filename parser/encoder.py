@@ -64,6 +64,10 @@ class Encoder(nn.Module):
         nn.init.normal_(self.embed.weight, std=config.word_init)
         self.characters = Characters(len(vocab.chars), config) if config.char_hidden else None
         width, half = config.word_dim + config.char_hidden, config.encoder_hidden // 2
+        # The domain comes last, so that `model.of_domain` can fold it into a bias.
+        self.width = width
+        self.domain = nn.Embedding(len(vocab.domains), config.domain_dim) if vocab.domains else None
+        width += config.domain_dim if vocab.domains else 0
         widths = [width] + [config.encoder_hidden] * (config.encoder_layers - 1)
         self.forwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
         self.backwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
@@ -85,6 +89,8 @@ class Encoder(nn.Module):
         x = self.embed(word_BW)
         if self.characters is not None:
             x = torch.cat([x, functional.embedding(inputs.which_BW, self.characters(inputs))], -1)
+        if self.domain is not None:
+            x = torch.cat([x, self.domain(inputs.domain_B)[:, None].expand(-1, x.size(1), -1)], -1)
         place = torch.arange(word_BW.size(1), device=word_BW.device)[None]
         length = inputs.length_B[:, None]
         mirror_BW = torch.where(place < length, length - 1 - place, place)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from grammar.actions import GENERATED, Action, Kind, build
 from grammar.ontology import Ontology
 from grammar.tree import Tree
 from parser.decode import Parse, Search
 from parser.metrics import Score, slices_of
-from parser.model import Model
+from parser.model import Model, of_domain
 from parser.quick import Quick
 from parser.vocab import Vocab
 
@@ -27,6 +27,7 @@ class Gold:
     words: list[str]
     tree: Tree
     positions: list[int]
+    domain: str = ""
 
 
 def gold_of(row: dict[str, Any]) -> Gold:
@@ -36,7 +37,7 @@ def gold_of(row: dict[str, Any]) -> Gold:
         for kind, symbol, copy in zip(row["actions"], row["symbols"], row["copy"], strict=True)
     ]
     positions = [action.copy for action in actions if action.kind is Kind.TER]
-    return Gold(row["id"], row["words"], build(actions), positions)
+    return Gold(row["id"], row["words"], build(actions), positions, row.get("domain", ""))
 
 
 def searcher(model: Model, vocab: Vocab) -> Search | Quick:
@@ -45,11 +46,48 @@ def searcher(model: Model, vocab: Vocab) -> Search | Quick:
     return Quick(search) if search.folded.bias_F.device.type == "cpu" else search
 
 
+class Parsing(Protocol):
+    """What `evaluate` asks of a parser."""
+
+    def parse(
+        self, utterances: Sequence[list[str]], domains: Sequence[str], batch_size: int = 128, beam: int = 1
+    ) -> list[Parse]:
+        """The parses of utterances of some domains, in the given order."""
+
+
+class Searchers:
+    """A search for each domain of a model, made when first asked for; one for all where it is given no domain."""
+
+    def __init__(self, model: Model, vocab: Vocab) -> None:
+        self.model, self.vocab = model, vocab
+        self._made: dict[str, Search | Quick] = {}
+
+    def of(self, domain: str) -> Search | Quick:
+        """The search that parses utterances of a domain; raises KeyError for one that the model does not know."""
+        key = domain if self.vocab.domains else ""
+        if key not in self._made:
+            self._made[key] = searcher(of_domain(self.model, self.vocab, domain), self.vocab)
+        return self._made[key]
+
+    def parse(
+        self, utterances: Sequence[list[str]], domains: Sequence[str], batch_size: int = 128, beam: int = 1
+    ) -> list[Parse]:
+        """Parse utterances of many domains, each domain in batches; the result is in the given order."""
+        parses: list[Parse | None] = [None] * len(utterances)
+        groups: dict[str, list[int]] = {}
+        for i, domain in enumerate(domains):
+            groups.setdefault(domain if self.vocab.domains else "", []).append(i)
+        for domain, index in groups.items():
+            found = parse_all(self.of(domain), [utterances[i] for i in index], batch_size, beam=beam)
+            for i, parse in zip(index, found, strict=True):
+                parses[i] = parse
+        return [parse for parse in parses if parse is not None]
+
+
 def parse_all(
     search: Search | Quick,
     utterances: Sequence[list[str]],
     batch_size: int = 128,
-    progress: Callable[[int], None] | None = None,
     beam: int = 1,
 ) -> list[Parse]:
     """Parse many utterances in batches of similar length; the result is in the given order."""
@@ -59,8 +97,6 @@ def parse_all(
         index = order[start : start + batch_size]
         for i, parse in zip(index, search.parse([utterances[i] for i in index], beam), strict=True):
             parses[i] = parse
-        if progress:
-            progress(len(index))
     return [parse for parse in parses if parse is not None]
 
 
@@ -74,8 +110,10 @@ def evaluate(
     rejected: int = 0,
     without: str = "",
     batch_size: int = 128,
-    progress: Callable[[int], None] | None = None,
     errors: list[tuple[Gold, Parse]] | None = None,
+    pairs: list[tuple[Gold, Parse]] | None = None,
+    beam: int = 1,
+    search: Parsing | None = None,
 ) -> dict[str, Any]:
     """The figures of one split.
 
@@ -85,10 +123,12 @@ def evaluate(
         rejected: rows of the split that conversion rejected; they count as wrong.
         without: leave out rows with a label that matches this pattern, as in `IN:UNSUPPORTED*`.
         batch_size: utterances parsed together.
-        progress: called with the number of utterances done.
         errors: gets every wrong parse.
+        pairs: gets every parse.
+        beam: how many trees grow at once.
+        search: what parses, if not the model alone.
     """
-    search, score = searcher(model.eval(), vocab), Score()
+    search, score = search or Searchers(model.eval(), vocab), Score()
     seconds, done = 0.0, 0
     for block in _blocks(rows):
         golds = [gold_of(row) for row in block]
@@ -99,13 +139,16 @@ def evaluate(
         if without:
             golds = [g for g in golds if not any(fnmatchcase(node.label, without) for node in g.tree.walk())]
         started = time.process_time()
-        parses = parse_all(search, [gold.words for gold in golds], batch_size, progress)
+        parses = search.parse([gold.words for gold in golds], [gold.domain for gold in golds], batch_size, beam)
         seconds, done = seconds + time.process_time() - started, done + len(golds)
         for gold, parse in zip(golds, parses, strict=True):
             slices = slices_of(gold.tree, values, ontology)
+            slices += [f"domain {gold.domain}"] if gold.domain else []
             right = score.add(gold.tree, gold.positions, parse.tree, parse.positions, ontology, slices)
             if errors is not None and not right:
                 errors.append((gold, parse))
+            if pairs is not None:
+                pairs.append((gold, parse))
     score.add_rejected(rejected)
     return score.to_dict() | {"utterances_per_cpu_second": done / max(seconds, 1e-9)}
 

@@ -18,7 +18,7 @@ import torch
 
 from parser.batch import Batch, Examples
 from parser.checkpoint import Setup
-from parser.order import batch_count, batches_of
+from parser.order import batch_count, batches_of, drawn_of
 from parser.source import Block, Source
 
 
@@ -118,15 +118,12 @@ class Loader:
             count = self._count(pool)
             if first < begun + count:
                 examples = self._examples(pool)
-                order = batches_of(
-                    examples.actions(),
-                    examples.words(),
-                    settings.batch_size,
-                    settings.window,
-                    (settings.seed, epoch, number),
-                )
+                seed = (settings.seed, epoch, number)
+                drawn = drawn_of(examples.domain, settings.temperature, seed)
+                actions, words = examples.actions()[drawn], examples.words()[drawn]
+                order = batches_of(actions, words, settings.batch_size, settings.window, seed)
                 for index in order[max(0, first - begun) :]:
-                    yield self._step(examples, index)
+                    yield self._step(examples, drawn[index])
             begun += count
 
     def _examples(self, pool: list[Block]) -> Examples:

@@ -35,3 +35,25 @@ def batch_count(rows: int, size: int, window: int) -> int:
     """How many batches `batches_of` makes of so many examples."""
     whole, rest = divmod(rows, size * window)
     return whole * window + math.ceil(rest / size)
+
+
+def drawn_of(domains: np.ndarray, temperature: float, seed: Sequence[int]) -> np.ndarray:
+    """Example numbers as many as there are, with domains in proportion to (their size) ** (1 / temperature).
+
+    Args:
+        domains: the domain's number of each example.
+        temperature: 1 leaves all as it is.
+        seed: what the drawing depends on, and nothing else.
+    """
+    everything = np.arange(len(domains))
+    if temperature == 1 or not len(domains):
+        return everything
+    random = np.random.default_rng([*seed, 1])
+    sizes = np.bincount(domains).astype(float)
+    wanted = np.where(sizes > 0, sizes, 1.0) ** (1 / temperature) * (sizes > 0)
+    upto = np.round(np.cumsum(wanted) / wanted.sum() * len(domains)).astype(int)
+    drawn = []
+    for domain, count in enumerate(np.diff(upto, prepend=0)):
+        mine = random.permutation(everything[domains == domain])
+        drawn.append(np.resize(mine, count) if len(mine) else mine)  # as often as it takes, each as often as others
+    return np.concatenate(drawn)

@@ -20,13 +20,15 @@ import torch
 
 from grammar import __version__
 from grammar.shard import ShardError
-from parser.checkpoint import CheckpointError, Setup, load_last, save_best, save_last
+from parser.checkpoint import CheckpointError, Setup, load_last, load_model, save_best, save_last
 from parser.config import Config
 from parser.distributed import Group
 from parser.evaluate import evaluate
 from parser.loader import Loader, describe_padding
+from parser.selection import source_of
 from parser.source import Source
-from parser.vocab import Counts, build_vocab
+from parser.transfer import parts_of, take_over
+from parser.vocab import Counts, Vocab, build_vocab
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -44,6 +46,7 @@ def train(
     resume: bool = False,
     stop_after: int | None = None,
     report: Report = lambda event: None,
+    init: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train on the train split, choose by exact match on dev, write a model directory.
 
@@ -55,6 +58,7 @@ def train(
         resume: continue from `output/last`.
         stop_after: stop after this many steps of this call, with a checkpoint.
         report: called with every line of the log.
+        init: a model directory to start from: what both models have a name for is taken over.
 
     Returns:
         The dev figures of the best weights.
@@ -64,7 +68,8 @@ def train(
         FloatingPointError: the loss is not finite; the last checkpoint is from before.
         Stopped: SIGTERM came; `output/last` holds the run.
     """
-    output, source = Path(output), Source(shards)
+    output = Path(output)
+    source = source_of(shards, (Setup.load(output).config if resume else config).data)
     manifest = source.manifest
     if not resume and any((output / name).exists() for name in ("model.json", "last", ".last.old")):
         raise CheckpointError(f"{output} already holds a run; give --resume to continue it, or another --output")
@@ -74,7 +79,7 @@ def train(
     group = Group(device)
     try:
         with _sigterm() as asked:
-            return _run(source, output, config, group, resume, stop_after, report, asked)
+            return _run(source, output, config, group, resume, stop_after, report, asked, init)
     finally:
         group.leave()
 
@@ -88,12 +93,15 @@ def _run(
     stop_after: int | None,
     report: Report,
     asked: threading.Event,
+    init: str | Path | None,
 ) -> dict[str, Any]:
     # Data and model. Everything random comes from the seed and the step's number.
     device, fingerprint = group.device, source.manifest.fingerprint
     setup = None
+    older = load_model(init) if init is not None and not resume else None
     if group.first:
-        setup = Setup.load(output) if resume else make_setup(source, config)
+        known = older[0].vocab if older else None
+        setup = Setup.load(output) if resume else make_setup(source, config, known)
     setup = group.share(setup)
     settings = setup.config.train
     if device == "cpu":
@@ -101,8 +109,10 @@ def _run(
         torch.set_flush_denormal(True)
     torch.manual_seed(settings.seed)
     model = setup.build(device)
+    if older:
+        take_over(model, setup.vocab, older[1], older[0].vocab)
     forward = torch.compile(model, dynamic=True) if settings.compile else model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(parts_of(model, settings), weight_decay=settings.weight_decay, fused=True)
     loader = Loader(source, setup, group.rank, group.world, pin=device.startswith("cuda"))
     steps = sum(loader.steps(epoch) for epoch in range(settings.epochs))
     place: dict[str, Any] = {"epoch": 0, "batch": 0, "step": 0, "best": None, "cpu_seconds": 0.0}
@@ -143,7 +153,7 @@ def _run(
             torch.manual_seed((settings.seed * 1_000_003 + place["step"]) * group.world + group.rank)
             rate = settings.lr * _rate(place["step"], steps, settings.warmup, settings.lr_floor)
             for part in optimizer.param_groups:
-                part["lr"] = rate
+                part["lr"] = rate * part["share"]
             optimizer.zero_grad(set_to_none=True)
             total = torch.zeros((), device=device)
             for batch in step.parts:
@@ -191,12 +201,15 @@ def _run(
     return place["best"]
 
 
-def make_setup(source: Source, config: Config) -> Setup:
-    """Vocabularies and slot values from one pass over the training rows, the ontology from beside the shards."""
+def make_setup(source: Source, config: Config, before: Vocab | None = None) -> Setup:
+    """Vocabularies and slot values from one pass over the training rows, the ontology from beside the shards.
+
+    Input words and characters of a model `before` stay known.
+    """
     ontology, counts = source.ontology(), Counts()
     for table in source.tables("train"):
         counts.add(table)
-    vocab = build_vocab(counts, ontology, config.model, source.manifest.tokeniser or "words-1")
+    vocab = build_vocab(counts, ontology, config.model, source.manifest.tokeniser or "words-1", before)
     return Setup(config, vocab, ontology, counts.values)
 
 

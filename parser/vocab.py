@@ -30,7 +30,11 @@ MAX_CHARS = 16
 
 @dataclass(slots=True)
 class Vocab:
-    """The inventories of a model; `words` and `chars` start with two places for padding and unknown."""
+    """The inventories of a model; `words` and `chars` start with two places for padding and unknown.
+
+    `domains` are those of a model that is given the domain, and `symbols_of` the labels and lexicon words that the
+    training rows of each hold, as symbols.
+    """
 
     words: list[str]
     chars: list[str]
@@ -40,6 +44,8 @@ class Vocab:
     lowercase: bool = True
     max_open: int = 32
     tokeniser: str = "words-1"
+    domains: list[str] = field(default_factory=list)
+    symbols_of: list[list[int]] = field(default_factory=list)
     _word: dict[str, int] = field(init=False, repr=False)
     _char: dict[str, int] = field(init=False, repr=False)
     _label: dict[str, int] = field(init=False, repr=False)
@@ -72,6 +78,17 @@ class Vocab:
         """The symbol of TER(word) from the lexicon, or -1."""
         return self._lexical.get(word, -1)
 
+    def domain(self, name: str) -> int:
+        """The number of a domain.
+
+        Raises:
+            KeyError: the model was not trained on it; the message names those it knows.
+        """
+        try:
+            return self.domains.index(name)
+        except ValueError:
+            raise KeyError(f"the model knows no domain `{name}`; give one of {', '.join(self.domains)}") from None
+
     def symbol_name(self, symbol: int) -> str:
         """The label or word of a symbol below S; empty for RED."""
         if symbol == RED_SYMBOL:
@@ -81,7 +98,8 @@ class Vocab:
     def to_json(self) -> dict[str, Any]:
         """Plain lists, for the model directory."""
         names = ("words", "chars", "labels", "lexicon", "singles", "lowercase", "max_open", "tokeniser")
-        return {name: getattr(self, name) for name in names}
+        of_domains = ("domains", "symbols_of") if self.domains else ()
+        return {name: getattr(self, name) for name in (*names, *of_domains)}
 
 
 class Counts:
@@ -92,6 +110,7 @@ class Counts:
         leaves: how often each word is a leaf; `generated`: those that were not copied.
         deepest: the most open nodes.
         values: (label, words in lower case) of every node that holds words directly.
+        labels_of, leaves_of: the labels and the leaves of each domain.
     """
 
     def __init__(self) -> None:
@@ -100,6 +119,8 @@ class Counts:
         self.generated: set[str] = set()
         self.deepest = 1
         self.values: set[tuple[str, str]] = set()
+        self.labels_of: dict[str, set[str]] = {}
+        self.leaves_of: dict[str, set[str]] = {}
 
     def add(self, table: pa.Table) -> None:
         """Count the rows of a table with `columns.ROW_COLUMNS`."""
@@ -116,6 +137,12 @@ class Counts:
         self.deepest = max(self.deepest, int(depth_N.max(initial=0)))
         row_N = np.repeat(np.arange(len(table)), np.diff(actions.offsets.to_numpy()))
         self.values |= _values(kind_N, depth_N, row_N, symbol_N)
+        domains = table["domain"].combine_chunks().dictionary_encode()
+        domain_N = domains.indices.to_numpy(zero_copy_only=False)[row_N]
+        for number, domain in enumerate(domains.dictionary.to_pylist()):
+            for kind, of in ((Kind.NT, self.labels_of), (Kind.TER, self.leaves_of)):
+                found = symbol_N.filter(pa.array((domain_N == number) & (kind_N == kind)))
+                of.setdefault(domain, set()).update(pc.unique(found).to_pylist())
 
 
 def _tally(words: pa.Array) -> dict[str, int]:
@@ -143,7 +170,13 @@ def _values(kind_N: np.ndarray, depth_N: np.ndarray, row_N: np.ndarray, symbol_N
     return set(zip(distinct["label"].to_pylist(), distinct["text"].to_pylist(), strict=True))
 
 
-def build_vocab(counts: Counts, ontology: Ontology, config: ModelConfig, tokeniser: str = "words-1") -> Vocab:
+def build_vocab(
+    counts: Counts,
+    ontology: Ontology,
+    config: ModelConfig,
+    tokeniser: str = "words-1",
+    before: Vocab | None = None,
+) -> Vocab:
     """The inventories of a model.
 
     Args:
@@ -151,6 +184,7 @@ def build_vocab(counts: Counts, ontology: Ontology, config: ModelConfig, tokenis
         ontology: its labels, and how deep its smallest trees are.
         config: says what may be generated.
         tokeniser: how `parse` will split text.
+        before: of a model to start from, whose input words and characters stay known.
     """
     words: Counter[str] = Counter()
     for word, count in counts.words.items():
@@ -159,10 +193,14 @@ def build_vocab(counts: Counts, ontology: Ontology, config: ModelConfig, tokenis
     if config.lexicon_min:
         generated |= {word for word, count in counts.leaves.items() if count >= config.lexicon_min}
     known = sorted(words, key=lambda word: (-words[word], word))[: config.words_max or None]
+    characters = {char for word in counts.words for char in word}
+    if before is not None:
+        known += [word for word in before.words[2:] if word not in words]
+        characters |= set(before.chars[2:])
     deepest = max([counts.deepest, *map(ontology.height, ontology.labels())])
-    return Vocab(
+    vocab = Vocab(
         words=["<pad>", "<unk>", *known],
-        chars=["<pad>", "<unk>", *sorted({char for word in counts.words for char in word})],
+        chars=["<pad>", "<unk>", *sorted(characters)],
         labels=ontology.labels(),
         lexicon=sorted(generated),
         singles=[False, False, *(words[word] == 1 for word in known)],
@@ -170,3 +208,10 @@ def build_vocab(counts: Counts, ontology: Ontology, config: ModelConfig, tokenis
         max_open=deepest + 1,
         tokeniser=tokeniser,
     )
+    if config.domains != "none":
+        vocab.domains = sorted(counts.labels_of)
+        for domain in vocab.domains:
+            labels = {vocab.label(label) for label in counts.labels_of[domain]}
+            words_of = {vocab.lexical(word) for word in counts.leaves_of[domain]} - {-1}
+            vocab.symbols_of.append(sorted(labels | words_of))
+    return vocab

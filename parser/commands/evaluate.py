@@ -31,10 +31,10 @@ def evaluate(
     with door.failures():
         from parser.checkpoint import load_model
         from parser.evaluate import evaluate as run
-        from parser.source import Source
+        from parser.selection import source_of
 
-        source = Source(shards)
         setup, network, _ = load_model(model, door.device(device, threads))
+        source = source_of(shards, setup.config.data)
         wrong: list[Any] = []
         figures = run(
             network,

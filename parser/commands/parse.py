@@ -24,6 +24,7 @@ def parse(
     nbest: Annotated[
         int, typer.Option(help="Print so many trees for each utterance, best first, with scores; at most --beam.")
     ] = 1,
+    domain: Annotated[str, typer.Option(help="The domain of the utterances, for a model over several.")] = "",
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
@@ -45,7 +46,7 @@ def parse(
             raise ConfigError(f"--format must be brackets, picture or json, not `{form}`")
         if not 1 <= nbest <= beam:
             raise ConfigError(f"--nbest must lie between 1 and --beam, which is {beam}; give --beam {max(1, nbest)}")
-        ready = load(model, door.device(device, threads))
+        ready = load(model, door.device(device, threads), domain or None)
         size = 1 if sys.stdin.isatty() and not utterances and file is None else 1024
         lines = door.lines(utterances or [], file)
         while block := list(islice(lines, size)):

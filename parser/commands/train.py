@@ -19,6 +19,9 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="A model directory to start from: labels and words are matched by name.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --output where it was stopped.")
     ] = False,
@@ -38,13 +41,13 @@ def train(
         from parser.train import Stopped
         from parser.train import train as run
 
-        if resume and (set_ or config != "base"):
-            raise configs.ConfigError("--resume keeps the settings of the run; leave --set and --config out")
+        if resume and (set_ or config != "base" or init):
+            raise configs.ConfigError("--resume keeps the settings of the run; leave --set, --config and --init out")
         settings = configs.load(config, set_ or [])
         with door.progress("train") as report:
             where = door.device(device, threads)
             try:
-                best = run(shards, output, settings, device=where, resume=resume, report=report)
+                best = run(shards, output, settings, device=where, resume=resume, report=report, init=init)
             except Stopped as stopped:
                 typer.echo(str(stopped), err=True)
                 raise typer.Exit(128 + signal.SIGTERM) from stopped

@@ -1,0 +1,57 @@
+"""`python -m parser experiment`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parser.commands import door
+from parser.commands.door import Device
+
+
+def experiment(
+    name: Annotated[str, typer.Argument(help="One of `parser/experiments/`, or the path of a TOML file.")],
+    shards: Annotated[Path, typer.Option(help="The folder of the data sets.")] = Path("shards"),
+    runs: Annotated[Path, typer.Option(help="Where models are kept; may be deleted.")] = Path("runs/experiments"),
+    results: Annotated[Path, typer.Option(help="The folder of the lines of results.")] = Path("parser/results"),
+    page: Annotated[Path | None, typer.Option(help="Write the table between its marks in this file.")] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="Run this variant only. Repeatable.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Run this seed only. Repeatable.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes; 0: one a core, or one where there is a GPU.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing: print the table of what is there.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Run corpora x variants x seeds, keep one line of figures for each run, and print the table.
+
+    Runs that have a line already are skipped, and a run that was killed is taken up where it was.
+
+    Example: python -m parser experiment overnight --shards shards --page parser/README.md
+    """
+    with door.failures():
+        from parser import experiment as experiments
+        from parser.tables import newest, put, table
+
+        plan = experiments.load(name)
+        file = results / f"{plan.name}.jsonl"
+        if not dry_run:
+            where = door.device(device, 0)
+            many = jobs or (1 if where.startswith("cuda") else os.cpu_count() or 1)
+            experiments.run_all(
+                plan,
+                shards,
+                file,
+                runs,
+                device=where,
+                jobs=many,
+                only=variant or (),
+                seeds=seed or (),
+                report=lambda text: typer.echo(text, err=True),
+            )
+        lines = newest(plan, experiments.lines_of(file), experiments.keys_of(plan, shards))
+        text = table(plan, lines)
+        typer.echo(text, nl=False)
+        if page is not None:
+            put(page, plan.name, text)

@@ -1,0 +1,433 @@
+"""Experiments: corpora x variants x seeds from a TOML file; each finished run is one line of `results/NAME.jsonl`.
+
+    title = "Overnight"
+    baseline = "published"            # the others are held against it
+    group = "domain"                  # report by domain, and the mean of the domains
+    seeds = [1, 2, 3]
+
+    [corpora.overnight]               # a data set below --shards, and settings for all variants
+    shards = "overnight"
+    train = { batch_size = 32 }
+
+    [variants.base]                   # a config, and changes to it
+    config = "base"
+
+    [variants.fine-tuned]             # train on other rows first, then on the target
+    start = { data = { only = ["blocks"] } }
+
+    [variants.ensemble]               # the models of other variants, all seeds, together
+    ensemble = ["base"]
+
+A run is known by the hash of its settings, the fingerprint of its shards and its seed; what has a line is
+skipped, so tables grow and no checkpoint need be kept. `start` may have `auxiliary = true`: at most three sets of
+other domains are tried (see `candidates`), and the one that is best on dev is taken.
+"""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from grammar import __version__
+from grammar.shard import write_text
+from parser import config as configs
+from parser.config import Config, ConfigError
+
+FORM = 1
+"""Part of every hash: goes up when a default changes or the same settings mean something else."""
+FIGURES = ("n", "exact_match", "exact_match_positions", "intent_accuracy", "bracket_f1", "slices")
+SECTIONS = ("data", "model", "train")
+_KEYS = {
+    "experiment": {"title", "baseline", "group", "seeds", "test", "corpora", "variants", "without", "beam"},
+    "corpus": {"shards", "without", *SECTIONS},
+    "variant": {"config", "seeds", "start", "ensemble", "choose", "beam", *SECTIONS},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One cell of an experiment.
+
+    Attributes:
+        corpus, variant, seed: its place; an ensemble has seed 0.
+        shards: the data set.
+        stages: settings of each training, one after the other, each starting from the one before.
+        members: of an ensemble: the runs whose models it joins.
+        auxiliary: choose what the first stage is trained on.
+        without, group, test, beam: how it is evaluated.
+    """
+
+    corpus: str
+    variant: str
+    seed: int
+    shards: str
+    stages: tuple[Config, ...] = ()
+    members: tuple[Run, ...] = ()
+    auxiliary: bool = False
+    without: str = ""
+    group: str = ""
+    test: bool = True
+    beam: int = 1
+
+    def key(self, fingerprint: str) -> str:
+        """What tells this run from others of its experiment."""
+        data = {
+            "form": FORM,
+            "stages": [changed(stage) for stage in self.stages],
+            "members": [member.key(fingerprint) for member in self.members],
+            "how": [self.auxiliary, self.without, self.test, self.beam],
+            "shards": fingerprint,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(slots=True)
+class Experiment:
+    """An experiment as its file says."""
+
+    name: str
+    title: str
+    baseline: str
+    group: str
+    test: bool
+    corpora: dict[str, Any]
+    variants: dict[str, Any]
+    runs: list[Run] = field(default_factory=list)
+
+
+def names() -> list[str]:
+    """The experiments that come with the package."""
+    return sorted(f.name[:-5] for f in resources.files("parser.experiments").iterdir() if f.name.endswith(".toml"))
+
+
+def load(name: str) -> Experiment:
+    """Read an experiment by name, or by the path of a TOML file.
+
+    Raises:
+        ConfigError: no such experiment, not TOML, or a bad setting.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        if name not in names():
+            raise ConfigError(
+                f"no experiment `{name}`; there are {', '.join(names())}, or give the path of a TOML file"
+            )
+        text = (resources.files("parser.experiments") / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error}") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    _known(data, "experiment", name)
+    if not data.get("corpora") or not data.get("variants"):
+        raise ConfigError(f"{name}: needs at least one table [corpora.X] and one [variants.X]")
+    made = Experiment(
+        name=path.stem,
+        title=data.get("title", path.stem),
+        baseline=data.get("baseline", next(iter(data["variants"]))),
+        group=data.get("group", ""),
+        test=data.get("test", True),
+        corpora=data["corpora"],
+        variants=data["variants"],
+    )
+    if made.baseline not in made.variants:
+        raise ConfigError(f"{name}: baseline `{made.baseline}` is not one of the variants {', '.join(made.variants)}")
+    seeds = data.get("seeds", [1])
+    for corpus, about in made.corpora.items():
+        _known(about, "corpus", f"{name}: [corpora.{corpus}]")
+        of_variant: dict[str, list[Run]] = {}
+        for variant, spec in made.variants.items():
+            _known(spec, "variant", f"{name}: [variants.{variant}]")
+            shared: dict[str, Any] = {
+                "shards": about.get("shards", corpus),
+                "without": about.get("without", data.get("without", "")),
+                "group": made.group,
+                "test": made.test,
+                "beam": spec.get("beam", data.get("beam", 1)),
+            }
+            if "choose" in spec:
+                continue
+            if "ensemble" in spec:
+                members = tuple(run for member in spec["ensemble"] for run in of_variant[member])
+                made.runs.append(Run(corpus, variant, 0, members=members, **shared))
+                continue
+            for seed in spec.get("seeds", seeds):
+                stages = _stages(about, spec, seed)
+                auxiliary = bool(spec.get("start", {}).get("auxiliary"))
+                run = Run(corpus, variant, seed, stages=stages, auxiliary=auxiliary, **shared)
+                made.runs.append(run)
+                of_variant.setdefault(variant, []).append(run)
+    return made
+
+
+def _known(data: Mapping[str, Any], what: str, where: str) -> None:
+    if unknown := set(data) - _KEYS[what]:
+        raise ConfigError(f"{where}: unknown key `{min(unknown)}`; known: {', '.join(sorted(_KEYS[what]))}")
+
+
+def _stages(about: Mapping[str, Any], spec: Mapping[str, Any], seed: int) -> tuple[Config, ...]:
+    base = configs.load(spec.get("config", "base")).to_dict()
+    target = _merged(base, about, spec, {"train": {"seed": seed}})
+    if "start" not in spec:
+        return (configs.from_dict(target),)
+    start = {k: v for k, v in spec["start"].items() if k in SECTIONS}
+    # What the target says of its rows does not hold for what comes before it.
+    first = _merged(base, {k: v for k, v in about.items() if k != "data"}, {"model": spec.get("model", {})}, start)
+    first["train"]["seed"] = seed
+    first["data"] = {"by": about.get("data", {}).get("by", "domain"), **start.get("data", {})}
+    return configs.from_dict(first), configs.from_dict(target)
+
+
+def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {section: {} for section in SECTIONS}
+    for part in parts:
+        for section in SECTIONS:
+            merged[section] = merged[section] | part.get(section, {})
+    return merged
+
+
+def changed(config: Config) -> dict[str, Any]:
+    """The settings that are not the defaults: new settings leave the hashes of old runs as they are."""
+    mine, defaults = config.to_dict(), Config().to_dict()
+    return {
+        f"{section}.{key}": list(value) if isinstance(value, tuple) else value
+        for section, values in mine.items()
+        for key, value in values.items()
+        if value != defaults[section][key]
+    }
+
+
+# -- running ------------------------------------------------------------------------------------
+
+
+def run_all(
+    experiment: Experiment,
+    shards: Path,
+    results: Path,
+    runs: Path,
+    *,
+    device: str = "cpu",
+    jobs: int = 1,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    report: Callable[[str], None] = print,
+) -> int:
+    """Run what has no line in `results` yet, in so many processes; returns how many lines were added.
+
+    Args:
+        experiment: what to run.
+        shards: the folder of the data sets.
+        results: the JSON lines to read and append to.
+        runs: a folder for models; it may be deleted afterwards.
+        device: `cpu` or `cuda`.
+        jobs: processes; each uses one thread on a CPU.
+        only: these variants only.
+        seeds: these seeds only.
+        report: called with a line of text for each run.
+
+    Raises:
+        ConfigError, ShardError, FloatingPointError: of the first run that fails; lines of the others are kept.
+    """
+    done = {line["key"] for line in lines_of(results)}
+    waiting = []
+    for run in experiment.runs:
+        if (only and run.variant not in only) or (seeds and run.seed not in (0, *seeds)):
+            continue
+        if run.key(fingerprint_of(shards / run.shards)) in done:
+            report(f"{run.corpus} {run.variant} seed {run.seed}: has a line")
+        else:
+            waiting.append(run)
+    # Ensembles come last: their members' models are there by then.
+    waiting.sort(key=lambda run: bool(run.members))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        futures = {pool.submit(run_one, run, shards, runs, device): run for run in waiting}
+        for future in as_completed(futures):
+            run, line = futures[future], future.result()
+            append(results, line)
+            best = line.get("test", line["dev"])["exact_match"]
+            report(f"{run.corpus} {run.variant} seed {run.seed}: {best:.1%}, {line['cpu_seconds']:.0f} CPU-seconds")
+    return len(waiting)
+
+
+def keys_of(experiment: Experiment, shards: Path) -> dict[tuple[str, str, int], str]:
+    """The key of every run, by (corpus, variant, seed)."""
+    prints = {run.shards: fingerprint_of(shards / run.shards) for run in experiment.runs}
+    return {(run.corpus, run.variant, run.seed): run.key(prints[run.shards]) for run in experiment.runs}
+
+
+def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
+    """Train and evaluate one run; returns its line."""
+    import torch
+
+    if device == "cpu":
+        torch.set_num_threads(1)
+    where = shards / run.shards
+    line: dict[str, Any] = {"corpus": run.corpus, "variant": run.variant, "seed": run.seed}
+    line["fingerprint"] = fingerprint_of(where)
+    line["key"] = run.key(line["fingerprint"])
+    if run.members:
+        directories = [trained(where, member.stages, runs, device) for member in run.members]
+        line["members"] = [member.key(line["fingerprint"]) for member in run.members]
+    else:
+        stages = run.stages
+        if run.auxiliary:
+            stages, line["auxiliary"] = choose(run, where, runs, device)
+        directories = [trained(where, stages, runs, device)]
+        line["settings"] = [changed(stage) for stage in stages]
+    facts = [json.loads((d / "model.json").read_text("utf-8")) for d in directories]
+    line["parameters"] = sum(fact["parameters"] for fact in facts)
+    line["cpu_seconds"] = round(sum(json.loads((d / DONE).read_text("utf-8"))["cpu_seconds"] for d in directories), 1)
+    line["epoch"] = [fact["dev"]["epoch"] for fact in facts]
+    for split in ("dev", "test") if run.test else ("dev",):
+        line[split] = _figures(directories, where, run, split, device)
+    line["versions"] = {"treewright": __version__, "torch": torch.__version__, "device": device}
+    line["date"] = datetime.date.today().isoformat()
+    return line
+
+
+DONE = "done.json"
+
+
+def trained(where: Path, stages: Sequence[Config], runs: Path, device: str) -> Path:
+    """The directory of the model that these stages make; trained now, or taken up, unless it is there."""
+    from parser.train import train
+
+    before = trained(where, stages[:-1], runs, device) if len(stages) > 1 else None
+    data = [FORM, fingerprint_of(where), [(changed(stage), stage.train.seed) for stage in stages]]
+    directory = runs / hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+    with _locked(directory):
+        if not (directory / DONE).exists():
+            resume = (directory / "last").exists()
+            if not resume:
+                shutil.rmtree(directory, ignore_errors=True)
+            train(where, directory, stages[-1], device=device, resume=resume, init=before)
+            place = json.loads((directory / "last" / "place.json").read_text("utf-8"))
+            shutil.rmtree(directory / "last")
+            earlier = json.loads((before / DONE).read_text("utf-8"))["cpu_seconds"] if before else 0.0
+            write_text(directory / DONE, json.dumps({"cpu_seconds": place["cpu_seconds"] + earlier}) + "\n")
+    return directory
+
+
+def choose(run: Run, where: Path, runs: Path, device: str) -> tuple[tuple[Config, ...], dict[str, Any]]:
+    """(stages with the auxiliary domains that are best on dev, what was tried)."""
+    tried = []
+    for names_ in candidates(run, where):
+        first, target = run.stages
+        data = first.to_dict()["data"] | {"only": names_}
+        stages = (configs.from_dict(first.to_dict() | {"data": data}), target)
+        facts = json.loads((trained(where, stages, runs, device) / "model.json").read_text("utf-8"))
+        tried.append((facts["dev"]["exact_match"], names_, stages))
+    best = max(tried, key=lambda one: one[0])
+    return best[2], {"chosen": best[1], "dev": [[names_, round(dev, 4)] for dev, names_, _ in tried]}
+
+
+def candidates(run: Run, where: Path) -> list[list[str]]:
+    """Sets of auxiliary domains for a target: the two nearest by `transfer.overlap`, and all but the target."""
+    from parser.config import DataConfig
+    from parser.selection import Selection
+    from parser.train import make_setup
+    from parser.transfer import overlap
+
+    target = run.stages[-1]
+    mine = make_setup(Selection(where, target.data), target).vocab
+    everything = Selection(where, DataConfig(by=target.data.by))
+    others = sorted(set(everything.domains("train")) - set(target.data.only))
+    near = []
+    for name in others:
+        data = DataConfig(by=target.data.by, only=(name,))
+        near.append((-overlap(mine, make_setup(Selection(where, data), target).vocab), name))
+    nearest = [[name] for _, name in sorted(near)[:2]]
+    return [*nearest, others] if len(others) > 2 else nearest
+
+
+def _figures(directories: Sequence[Path], where: Path, run: Run, split: str, device: str) -> dict[str, Any]:
+    from parser.checkpoint import load_model
+    from parser.ensemble import Ensemble
+    from parser.evaluate import Gold, evaluate
+    from parser.selection import source_of
+    from parser.significance import pack
+
+    loaded = [load_model(directory, device) for directory in directories]
+    setup, model, _ = loaded[0]
+    source = source_of(where, setup.config.data)
+    pairs: list[tuple[Gold, Any]] = []
+    rejected = source.manifest.rejected_splits.get(split, 0)
+    figures = evaluate(
+        model,
+        setup.vocab,
+        setup.ontology,
+        setup.values,
+        source.rows(split),
+        rejected=rejected,
+        without=run.without,
+        pairs=pairs,
+        beam=run.beam,
+        search=Ensemble([(m, s.vocab) for s, m, _ in loaded]) if len(loaded) > 1 else None,
+    )
+    hits: dict[str, list[bool]] = {}
+    for gold, parse in pairs:
+        hits.setdefault(gold.domain if run.group == "domain" else "", []).append(gold.tree == parse.tree)
+    if len(hits) == 1:
+        next(iter(hits.values())).extend([False] * rejected)
+    return {name: figures[name] for name in FIGURES} | {"hits": {name: pack(bits) for name, bits in hits.items()}}
+
+
+def fingerprint_of(where: Path) -> str:
+    """The fingerprint of a data set."""
+    from parser.source import Source
+
+    return Source(where).manifest.fingerprint
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time trains a model that several runs need."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_suffix(".lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def lines_of(results: Path) -> list[dict[str, Any]]:
+    """The lines of a results file; none where there is no file.
+
+    Raises:
+        ConfigError: a line that is not JSON.
+    """
+    lines = []
+    if results.exists():
+        for number, text in enumerate(results.read_text("utf-8").splitlines(), 1):
+            try:
+                lines.append(json.loads(text))
+            except ValueError as error:
+                raise ConfigError(f"{results}:{number}: not JSON ({error}); delete the line") from error
+    return lines
+
+
+def append(results: Path, line: Mapping[str, Any]) -> None:
+    """Add a line, whole, whoever else writes."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with open(results, "a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

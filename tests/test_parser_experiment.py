@@ -1,0 +1,230 @@
+"""Experiments: lines of results, tables, significance; ensembles."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from parsing import rows, setup_of, tiny, world, write_shards
+from typer.testing import CliRunner
+
+from grammar.actions import GENERATED, Action, Kind, oracle
+from parser import config as configs
+from parser import experiment as experiments
+from parser.__main__ import app
+from parser.config import ConfigError
+from parser.decode import Search
+from parser.ensemble import Ensemble
+from parser.naive import NaiveParse
+from parser.significance import pack, paired_bootstrap, unpack
+from parser.vocab import RED_SYMBOL
+
+PLAN = """
+title = "Invented"
+baseline = "plain"
+seeds = [1, 2]
+
+[corpora.all]
+shards = "invented"
+train = { batch_size = 16, epochs = 3 }
+
+[corpora.few]
+shards = "invented"
+data = { by = "intent", only = ["PlayMusicIntent"], rows = 20 }
+train = { batch_size = 8, epochs = 3 }
+
+[variants.plain]
+config = "tiny"
+
+[variants.no-copy]
+config = "tiny"
+model = { copy = false }
+seeds = [1]
+
+[variants.started]
+config = "tiny"
+start = { auxiliary = true, train = { epochs = 1 } }
+seeds = [1]
+
+[variants.both]
+ensemble = ["plain"]
+
+[variants.best]
+choose = ["plain", "no-copy"]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a data set and an experiment."""
+    where = tmp_path_factory.mktemp("experiment")
+    write_shards(where / "invented", train=80)
+    (where / "plan.toml").write_text(PLAN)
+    return where
+
+
+def test_an_experiment_runs_once_and_shows_its_table(folder):
+    page = folder / "page.md"
+    page.write_text("before\n<!-- experiment: plan -->\n<!-- /experiment: plan -->\nafter\n")
+    paths = ["--shards", str(folder), "--runs", str(folder / "runs"), "--results", str(folder / "results")]
+    command = ["experiment", str(folder / "plan.toml"), *paths, "--page", str(page), "--device", "cpu", "--jobs", "1"]
+    first = CliRunner().invoke(app, command)
+    assert first.exit_code == 0, first.output
+    text = (folder / "results" / "plan.jsonl").read_text()
+    again = CliRunner().invoke(app, command)
+
+    assert again.exit_code == 0 and again.stdout == first.stdout
+    assert (folder / "results" / "plan.jsonl").read_text() == text, "runs with a line are skipped"
+    lines = [json.loads(line) for line in text.splitlines()]
+    places = [(line["corpus"], line["variant"], line["seed"]) for line in lines]
+    assert len(set(places)) == len(places) == 10
+    for line in lines:
+        hits = np.concatenate([unpack(packed) for packed in line["test"]["hits"].values()])
+        assert hits.mean() == pytest.approx(line["test"]["exact_match"])
+        assert len(hits) == line["test"]["n"], "rejected rows are misses"
+    started = next(line for line in lines if line["variant"] == "started" and line["corpus"] == "few")
+    assert started["auxiliary"]["chosen"] in [tried for tried, _ in started["auxiliary"]["dev"]]
+    assert "PlayMusicIntent" not in started["auxiliary"]["chosen"]
+    assert started["settings"][1]["data.only"] == ["PlayMusicIntent"]
+    table = first.stdout
+    assert table.startswith("|  | mean | all | few | dev | over plain | 95 % | p | seeds |")
+    assert "| best |" in table and "| both |" in table and " ± " in table
+    before, shown, after = page.read_text().partition(table)
+    assert shown and before.startswith("before\n<!-- experiment") and after.endswith("after\n")
+
+
+def test_a_dry_run_prints_what_is_there_and_runs_nothing(folder, tmp_path):
+    paths = ["--shards", str(folder), "--runs", str(tmp_path), "--results", str(tmp_path)]
+    done = CliRunner().invoke(app, ["experiment", str(folder / "plan.toml"), *paths, "--dry-run"])
+
+    assert done.exit_code == 0, done.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_hashes_follow_what_is_changed_and_nothing_else(folder):
+    plan = experiments.load(str(folder / "plan.toml"))
+    keys = [run.key("x") for run in plan.runs]
+    assert len(set(keys)) == len({(r.corpus, r.variant, r.seed) for r in plan.runs})
+    assert plan.runs[0].key("x") != plan.runs[0].key("y")
+    assert experiments.changed(configs.load("base", ["model.dropout=0.4"])) == {}
+    assert experiments.changed(configs.load("base", ["model.copy=false"])) == {"model.copy": False}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[variants.plain]", "[variants.plan]", "baseline `plain` is not one of the variants plan,"),
+        ("seeds = [1, 2]", "seed = [1, 2]", "unknown key `seed`; known: .*seeds"),
+        ("model = { copy = false }", "model = { coppy = false }", "`model.coppy`; the nearest is `model.copy`"),
+        ('title = "Invented"', "title = Invented", "Invalid value"),
+    ],
+)
+def test_a_bad_plan_says_what_is_wrong(tmp_path, old, new, message):
+    (tmp_path / "bad.toml").write_text(PLAN.replace(old, new, 1))
+
+    with pytest.raises((ConfigError, KeyError), match=message):
+        experiments.load(str(tmp_path / "bad.toml"))
+
+
+def test_every_experiment_that_comes_along_can_be_read():
+    assert experiments.names()
+    for name in experiments.names():
+        plan = experiments.load(name)
+        assert plan.runs and plan.baseline in plan.variants
+
+
+def test_a_broken_line_is_named(tmp_path):
+    (tmp_path / "r.jsonl").write_text('{"key": 1}\n{"key"\n')
+
+    with pytest.raises(ConfigError, match=r"r\.jsonl:2: not JSON"):
+        experiments.lines_of(tmp_path / "r.jsonl")
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_hits_survive_packing(hits):
+    assert unpack(json.loads(json.dumps(pack(hits)))).tolist() == hits
+
+
+def test_bootstrap_tells_a_difference_from_none():
+    random = np.random.default_rng(0)
+    a = {"x": random.random(400) < 0.5, "y": random.random(100) < 0.5}
+    same = paired_bootstrap(a, a)
+    assert (same.mean, same.low, same.high, same.p) == (0, 0, 0, 1)
+    better = {name: hits | (random.random(len(hits)) < 0.2) for name, hits in a.items()}
+    found = paired_bootstrap(better, a)
+    assert found.low < found.mean < found.high and found.p < 0.01
+    mean = np.mean([better[name].mean() - a[name].mean() for name in a])
+    assert found.mean == pytest.approx(mean), "the mean of the groups, however many utterances each has"
+    back = paired_bootstrap(a, better)
+    assert back.mean == pytest.approx(-found.mean) and back.p < 0.01
+    with pytest.raises(ValueError, match="same utterances"):
+        paired_bootstrap(a, {"x": a["x"]})
+
+
+def test_bootstrap_intervals_hold_what_they_promise():
+    random = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        gap = {"x": (random.random(150) < 0.6).astype(float)}
+        found = paired_bootstrap(gap, {"x": (random.random(150) < 0.5).astype(float)}, resamples=400)
+        held += found.low <= 0.1 <= found.high
+    assert 175 <= held <= 200
+
+
+@pytest.mark.parametrize("changes", [{}, {"stack": True, "marginal": True, "lexicon_min": 1}, {"joint": False}])
+@pytest.mark.parametrize("beam", [1, 3])
+def test_an_ensemble_of_one_model_is_that_model(changes, beam):
+    setup, model, _, data = world(**changes)
+    utterances = [row["words"] for row in data]
+    alone = Search(model, setup.vocab).parse(utterances, beam)
+    for times in (1, 2):
+        together = Ensemble([(model, setup.vocab)] * times).parse(utterances, [""] * len(utterances), 16, beam)
+
+        assert [p.tree for p in together] == [p.tree for p in alone]
+        assert [p.positions for p in together] == [p.positions for p in alone]
+        assert [p.score for p in together] == pytest.approx([p.score for p in alone], abs=1e-3)
+
+
+def action_of(choice, words, vocab):
+    if choice == RED_SYMBOL:
+        return Action(Kind.RED, "", GENERATED)
+    if choice >= vocab.symbols:
+        return Action(Kind.TER, words[choice - vocab.symbols], choice - vocab.symbols)
+    kind = Kind.NT if choice <= len(vocab.labels) else Kind.TER
+    return Action(kind, vocab.symbol_name(choice), GENERATED)
+
+
+@torch.inference_mode()
+def test_an_ensemble_takes_the_likeliest_by_the_mean_of_probabilities_at_every_step():
+    data = rows(12)
+    setup = setup_of(data, tiny())
+    vocab = setup.vocab
+    models = []
+    for seed in (3, 4, 5):
+        torch.manual_seed(seed)
+        models.append(setup.build().eval())
+    utterances = [row["words"] for row in data]
+    together = Ensemble([(model, vocab) for model in models]).parse(utterances, [""] * len(utterances))
+    differs = False
+    for words, parse in zip(utterances, together, strict=True):
+        members = [NaiveParse(model, vocab, setup.ontology, words) for model in models]
+        for action in oracle(parse.tree, parse.positions):
+            if len(words) * 4 + 16 < members[0].state.taken:
+                break  # near the budget the mask is narrower
+            each = torch.stack([member.logp().exp() for member in members])
+            best = int(each.mean(0).argmax())
+            differs |= best != int(each[0].argmax())
+            assert action_of(best, words, vocab) == action
+            for member in members:
+                member.take(action)
+    assert differs, "the members agree everywhere, so nothing was tried"
+
+
+def test_an_ensemble_refuses_models_of_other_labels():
+    a, b = setup_of(rows(40), tiny()), setup_of(rows(5), tiny())
+    with pytest.raises(ValueError, match="same labels"):
+        Ensemble([(a.build(), a.vocab), (b.build(), b.vocab)])

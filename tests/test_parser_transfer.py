@@ -1,0 +1,211 @@
+"""One network over many domains, selections of rows, and fine-tuning."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from parsing import rows, setup_of, table_of, tiny, write_shards
+
+from parser.batch import Examples
+from parser.checkpoint import CheckpointError, load_model
+from parser.config import Config, ConfigError, DataConfig, from_dict
+from parser.evaluate import Searchers
+from parser.model import of_domain
+from parser.order import drawn_of
+from parser.selection import Selection, source_of
+from parser.source import Source
+from parser.train import train
+from parser.transfer import overlap, parts_of, take_over
+
+
+def of_domains(count=40):
+    """The rows of the invented world, by what they ask for."""
+    data = rows(count)
+    for row in data:
+        row["domain"] = row["symbols"][0]
+    return data
+
+
+def with_domains(flavour, **changes):
+    data = of_domains()
+    setup = setup_of(data, tiny(domains=flavour, domain_dim=5, **changes))
+    torch.manual_seed(3)
+    return setup, setup.build().eval(), data
+
+
+@pytest.mark.parametrize("flavour", ["shared", "ter", "both"])
+@pytest.mark.parametrize("encoder_layers", [1, 2])
+def test_the_model_of_one_domain_is_the_model_given_that_domain(flavour, encoder_layers):
+    setup, model, data = with_domains(flavour, encoder_layers=encoder_layers)
+    assert len(setup.vocab.domains) == 3
+    for domain in setup.vocab.domains:
+        mine = [row for row in data if row["domain"] == domain]
+        batch = Examples(table_of(mine), setup.vocab, setup.ontology).batch(range(len(mine)))
+        plain = of_domain(model, setup.vocab, domain)
+
+        assert plain.domains is None and plain.encoder.domain is None
+        torch.testing.assert_close(plain(batch), model(batch))
+
+
+@pytest.mark.parametrize("flavour", ["shared", "ter", "both"])
+def test_a_domain_writes_only_what_its_rows_hold(flavour):
+    setup, model, data = with_domains(flavour)
+    utterances = [row["words"] for row in data]
+    for domain in setup.vocab.domains:
+        known = {setup.vocab.symbol_name(s) for s in setup.vocab.symbols_of[setup.vocab.domain(domain)]}
+        for parse in Searchers(model, setup.vocab).parse(utterances, [domain] * len(utterances)):
+            assert {node.label for node in parse.tree.walk()} <= known
+            made = [w for w, at in zip(parse.tree.words(), parse.positions, strict=True) if at < 0]
+            assert set(made) <= known
+
+
+def test_flavours_share_what_they_should():
+    _, shared, _ = with_domains("shared")
+    _, ter, _ = with_domains("ter")
+    setup, both, _ = with_domains("both")
+
+    assert not hasattr(shared.domains, "weight_DOH")
+    assert ter.domains.weight_DOH.shape[:2] == (3, len(setup.vocab.lexicon))
+    assert both.domains.weight_DOH.shape[:2] == (3, setup.vocab.symbols)
+
+
+def test_an_unknown_domain_is_named():
+    setup, model, _ = with_domains("shared")
+
+    with pytest.raises(KeyError, match=r"no domain `golf`; give one of AddToListIntent, PlayMusicIntent, and"):
+        of_domain(model, setup.vocab, "golf")
+
+
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=200),
+    st.sampled_from([1.0, 2.0, 5.0, 1e6]),
+    st.integers(0, 9),
+)
+def test_sampling_draws_as_many_in_the_wanted_shares(domains, temperature, seed):
+    domains = np.array(domains)
+    drawn = drawn_of(domains, temperature, (seed,))
+    sizes = np.bincount(domains).astype(float)
+    share = np.where(sizes > 0, np.maximum(sizes, 1) ** (1 / temperature), 0)
+    counts = np.bincount(domains[drawn], minlength=len(sizes))
+
+    assert len(drawn) == len(domains)
+    assert np.abs(counts - share / share.sum() * len(domains)).max() <= 1
+    for domain in range(len(sizes)):
+        times = np.bincount(drawn[domains[drawn] == domain], minlength=len(domains))[domains == domain]
+        assert not len(times) or times.max() - times.min() <= 1, "every row as often as others of its domain"
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("shards"))
+
+
+def ids(source):
+    return [row["id"] for row in source.rows("train")]
+
+
+def test_a_selection_holds_few_rows_of_each_domain(shards):
+    few = Selection(shards, DataConfig(by="intent", rows=5))
+    more = Selection(shards, DataConfig(by="intent", rows=9))
+    one = Selection(shards, DataConfig(by="intent", only=("PlayMusicIntent",), rows=5))
+    rest = Selection(shards, DataConfig(by="intent", without=("PlayMusicIntent",)))
+
+    assert few.domains("train") == ["AddToListIntent", "PlayMusicIntent", "and"]
+    assert len(ids(few)) == few.manifest.splits["train"] == 15
+    assert set(ids(few)) < set(ids(more))
+    assert set(ids(one)) < set(ids(few)) and one.domains("dev") == ["PlayMusicIntent"]
+    assert one.ontology().roots == {"PlayMusicIntent"} or list(one.ontology().roots) == ["PlayMusicIntent"]
+    assert rest.domains("train") == ["AddToListIntent", "and"] and "PlayMusicIntent" in rest.domains("dev")
+    prints = {s.manifest.fingerprint for s in (few, more, one, rest, Source(shards))}
+    assert len(prints) == 5
+    assert type(source_of(shards, DataConfig())) is Source
+
+
+def test_a_selection_refuses_a_domain_that_is_not_there(shards):
+    with pytest.raises(Exception, match=r"no domain golf; its domains are AddToListIntent, PlayMusicIntent, and"):
+        Selection(shards, DataConfig(by="intent", only=("golf",)))
+    with pytest.raises(ConfigError, match=r"`data.by` must be one of domain, corpus, intent"):
+        from_dict({"data": {"by": "colour"}})
+
+
+def test_taking_over_goes_by_name():
+    data = rows(60)
+    older_setup = setup_of(data, tiny())
+    mine = [row for row in data if row["symbols"][0] == "PlayMusicIntent"]
+    setup = setup_of(mine, tiny())
+    torch.manual_seed(1)
+    older, model = older_setup.build(), setup.build()
+    take_over(model, setup.vocab, older, older_setup.vocab)
+
+    for label in setup.vocab.labels:
+        here, there = setup.vocab.label(label), older_setup.vocab.label(label)
+        assert torch.equal(model.symbols.weight[here], older.symbols.weight[there])
+        assert torch.equal(model.embed.weight[here], older.embed.weight[there])
+    word, other = setup.vocab.word("play"), older_setup.vocab.word("play")
+    assert torch.equal(model.encoder.embed.weight[word], older.encoder.embed.weight[other])
+    assert torch.equal(model.hidden.weight, older.hidden.weight)
+    # The other way round there are labels that the smaller model does not know.
+    torch.manual_seed(2)
+    fresh = older_setup.build()
+    before = fresh.symbols.weight.clone()
+    take_over(fresh, older_setup.vocab, model, setup.vocab)
+    new = older_setup.vocab.label("AddToListIntent")
+    assert torch.equal(fresh.symbols.weight[new], before[new])
+
+
+def test_taking_over_refuses_other_widths():
+    data = rows(30)
+    a, b = setup_of(data, tiny()), setup_of(data, tiny(decoder_hidden=16))
+
+    with pytest.raises(CheckpointError, match=r"same settings in \[model\]"):
+        take_over(b.build(), b.vocab, a.build(), a.vocab)
+
+
+def test_fine_tuning_starts_from_the_other_model_and_freezes_what_it_should(shards, tmp_path):
+    first = tiny()
+    only = dataclasses.replace(first, data=DataConfig(by="intent", only=("AddToListIntent", "and")))
+    train(shards, tmp_path / "first", only)
+    frozen = dataclasses.replace(
+        first,
+        data=DataConfig(by="intent", only=("PlayMusicIntent",)),
+        train=dataclasses.replace(first.train, encoder_rate=0.0, decoder_rate=0.5),
+    )
+    train(shards, tmp_path / "second", frozen, init=tmp_path / "first")
+
+    (one_setup, one, _), (two_setup, two, _) = (load_model(tmp_path / name) for name in ("first", "second"))
+    assert set(one_setup.vocab.words) <= set(two_setup.vocab.words), "words of the first stay known"
+    assert torch.equal(one.encoder.forwards[0].weight_hh_l0, two.encoder.forwards[0].weight_hh_l0)
+    assert not torch.equal(one.hidden.weight, two.hidden.weight)
+    shares = {part["share"] for part in parts_of(two, two_setup.config.train)}
+    assert shares == {0.5, 1.0}
+    assert 0 < overlap(two_setup.vocab, one_setup.vocab) <= 2
+
+
+def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
+    import parser
+    from parser.evaluate import evaluate
+
+    config = from_dict({**tiny(domains="ter").to_dict(), "data": {"by": "intent"}})
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, temperature=3.0, epochs=6))
+    train(shards, tmp_path / "m", config)
+    setup, model, _ = load_model(tmp_path / "m")
+    source = source_of(shards, setup.config.data)
+    figures = evaluate(model, setup.vocab, setup.ontology, setup.values, source.rows("test"))
+
+    assert {"domain AddToListIntent", "domain PlayMusicIntent", "domain and"} <= set(figures["slices"])
+    assert figures["exact_match"] > 0.3
+    assert parser.load(tmp_path / "m", domain="PlayMusicIntent").parse("play jazz").tree.label == "PlayMusicIntent"
+    with pytest.raises(CheckpointError, match="give the domain, one of AddToListIntent, PlayMusicIntent, and"):
+        parser.load(tmp_path / "m")
+
+
+def test_settings_of_data_survive_json():
+    config = from_dict({"data": {"only": ["a", "b"]}})
+
+    assert config.data.only == ("a", "b")
+    assert from_dict(config.to_dict()) == config != Config()
