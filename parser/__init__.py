@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from parser.checkpoint import Setup
+    from parser.confidence import Confidence
     from parser.decode import Parse
     from parser.model import Model
 
@@ -23,12 +24,16 @@ __all__ = ["Parser", "load"]
 
 
 class Parser:
-    """A trained model, ready to parse."""
+    """A trained model, ready to parse.
 
-    def __init__(self, setup: Setup, model: Model) -> None:
+    `confidence` is None until `python -m parser calibrate` has fitted it; then `confidence.of(parse)` is the chance
+    that a parse is right, and `confidence.abstains(parse)` says whether to use it.
+    """
+
+    def __init__(self, setup: Setup, model: Model, confidence: Confidence | None = None) -> None:
         from parser.evaluate import searcher
 
-        self.setup, self.model = setup, model.eval()
+        self.setup, self.model, self.confidence = setup, model.eval(), confidence
         self.search = searcher(self.model, setup.vocab)
 
     def parse(self, utterance: str | Sequence[str], beam: int = 1) -> Parse:
@@ -79,6 +84,7 @@ def load(directory: str | Path, device: str = "cpu", domain: str | None = None) 
             of its own.
     """
     from parser.checkpoint import CheckpointError, load_model
+    from parser.confidence import Confidence
     from parser.model import of_domain
 
     setup, model, _ = load_model(directory, device)
@@ -86,4 +92,4 @@ def load(directory: str | Path, device: str = "cpu", domain: str | None = None) 
         if domain not in setup.vocab.domains:
             raise CheckpointError(f"{directory}: give the domain, one of {', '.join(setup.vocab.domains)}")
         model = of_domain(model, setup.vocab, domain)
-    return Parser(setup, model)
+    return Parser(setup, model, Confidence.load(Path(directory)))

@@ -1,4 +1,4 @@
-"""python -m parser train | evaluate | parse | experiment | serve | load-test | bench
+"""python -m parser train | evaluate | calibrate | parse | inspect | experiment | serve | load-test | bench
 
 Results go to stdout, progress and log to stderr. Exit codes: 0 done, 2 could not run."""
 
@@ -7,8 +7,10 @@ from __future__ import annotations
 import typer
 
 from parser.commands.bench import bench
+from parser.commands.calibrate import calibrate
 from parser.commands.evaluate import evaluate
 from parser.commands.experiment import experiment
+from parser.commands.inspect import inspect
 from parser.commands.load_test import load_test
 from parser.commands.parse import parse
 from parser.commands.serve import serve
@@ -24,7 +26,9 @@ app = typer.Typer(
 
 app.command()(train)
 app.command()(evaluate)
+app.command()(calibrate)
 app.command()(parse)
+app.command()(inspect)
 app.command()(experiment)
 app.command()(serve)
 app.command()(load_test)

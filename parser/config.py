@@ -42,7 +42,9 @@ class ModelConfig:
     decoder_hidden: int = 200
     """Width of the history LSTM, the stack-LSTM and the last hidden layer."""
     dropout: float = 0.4
-    """Share of units dropped: word input, encoder states, action vectors, features."""
+    """Share of units dropped: word input, encoder states, and what `decoder_dropout` names."""
+    decoder_dropout: float = -1.0
+    """Share dropped of action vectors, features and the last hidden layer; below 0: as `dropout`."""
     word_init: float = 0.1
     """Standard deviation of fresh word embeddings."""
     lowercase: bool = True
@@ -98,8 +100,8 @@ class ModelConfig:
                 raise ConfigError(f"`model.{name}` must be at least 0")
         if not (self.stack or self.history):
             raise ConfigError("`model.stack` and `model.history` are both off; the parser needs one of them")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError("`model.dropout` must be at least 0 and below 1")
+        if not (0 <= self.dropout < 1 and self.decoder_dropout < 1):
+            raise ConfigError("`model.dropout` must be at least 0 and below 1, `model.decoder_dropout` below 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

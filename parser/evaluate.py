@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -16,7 +16,7 @@ from parser.decode import Parse, Search
 from parser.metrics import Score, slices_of
 from parser.model import Model, of_domain
 from parser.quick import Quick
-from parser.vocab import Vocab
+from parser.vocab import UNK, Vocab
 
 
 @dataclass(slots=True)
@@ -38,6 +38,15 @@ def gold_of(row: dict[str, Any]) -> Gold:
     ]
     positions = [action.copy for action in actions if action.kind is Kind.TER]
     return Gold(row["id"], row["words"], build(actions), positions, row.get("domain", ""))
+
+
+def template_of(gold: Gold) -> str:
+    """The utterance in lower case with a mark in place of every word that the tree copies."""
+    copied = set(gold.positions)
+    return " ".join("{}" if i in copied else word.lower() for i, word in enumerate(gold.words))
+
+
+LENGTHS = ((5, "1 to 5"), (10, "6 to 10"), (20, "11 to 20"), (10**9, "over 20"))
 
 
 def searcher(model: Model, vocab: Vocab) -> Search | Quick:
@@ -114,6 +123,7 @@ def evaluate(
     pairs: list[tuple[Gold, Parse]] | None = None,
     beam: int = 1,
     search: Parsing | None = None,
+    templates: Container[str] | None = None,
 ) -> dict[str, Any]:
     """The figures of one split.
 
@@ -127,6 +137,7 @@ def evaluate(
         pairs: gets every parse.
         beam: how many trees grow at once.
         search: what parses, if not the model alone.
+        templates: `template_of` the training rows, for the slice *unseen template*.
     """
     search, score = search or Searchers(model.eval(), vocab), Score()
     seconds, done = 0.0, 0
@@ -144,6 +155,10 @@ def evaluate(
         for gold, parse in zip(golds, parses, strict=True):
             slices = slices_of(gold.tree, values, ontology)
             slices += [f"domain {gold.domain}"] if gold.domain else []
+            slices.append("unknown word" if UNK in map(vocab.word, gold.words) else "all words known")
+            slices.append(f"words {next(name for most, name in LENGTHS if len(gold.words) <= most)}")
+            if templates is not None:
+                slices.append("known template" if template_of(gold) in templates else "unseen template")
             right = score.add(gold.tree, gold.positions, parse.tree, parse.positions, ontology, slices)
             if errors is not None and not right:
                 errors.append((gold, parse))

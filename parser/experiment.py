@@ -278,6 +278,9 @@ def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
     """Train and evaluate one run; returns its line."""
     import torch
 
+    from parser.checkpoint import load_model
+    from parser.confidence import calibrated
+
     if device == "cpu":
         torch.set_num_threads(1)
     where = shards / run.shards
@@ -297,8 +300,12 @@ def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
     line["parameters"] = sum(fact["parameters"] for fact in facts)
     line["cpu_seconds"] = round(sum(json.loads((d / DONE).read_text("utf-8"))["cpu_seconds"] for d in directories), 1)
     line["epoch"] = [fact["dev"]["epoch"] for fact in facts]
-    for split in ("dev", "test") if run.test else ("dev",):
+    splits = ("dev", "test") if run.test else ("dev",)
+    for split in splits:
         line[split] = _figures(directories, where, run, split, device)
+    if run.stages and run.stages[-1].data.without:
+        setup, model, _ = load_model(directories[0], device)
+        line["abstention"] = calibrated(setup, model, where, splits=splits)[1]
     line["versions"] = {"treewright": __version__, "torch": torch.__version__, "device": device}
     line["date"] = datetime.date.today().isoformat()
     return line

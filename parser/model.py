@@ -46,6 +46,7 @@ class Memory:
         self.surface_BW = inputs.surface_BW
         self.lexical_BW = inputs.lexical_BW
         self.domain_B = inputs.domain_B
+        self.trace: list[Tensor] | None = None  # gets the attention weights of every call where it is a list
 
 
 class Model(nn.Module):
@@ -91,7 +92,7 @@ class Model(nn.Module):
         self.domains = _Domains(vocab, config, H) if vocab.domains else None
         self.pointer = nn.Linear(H, E, bias=False) if config.copy else None
         self.kinds = None if config.joint else nn.Linear(H, 3)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout if config.decoder_dropout < 0 else config.decoder_dropout)
 
     # -- parts that training, decoding and the definition share -------------------------------
 
@@ -205,7 +206,10 @@ class Model(nn.Module):
             energy = self.energy(torch.tanh(query_BTQ[:, :, None] + self.key(memory.states_BWE)[:, None]))[..., 0]
         if near_BTW is not None:
             energy = energy + self.near_attention(near_BTW)[..., 0]
-        return energy.masked_fill(memory.padding_BW[:, None], NEVER).softmax(-1) @ memory.states_BWE
+        weights = energy.masked_fill(memory.padding_BW[:, None], NEVER).softmax(-1)
+        if memory.trace is not None:
+            memory.trace.append(weights)
+        return weights @ memory.states_BWE
 
     # -- training: all actions of a batch at once ----------------------------------------------
 

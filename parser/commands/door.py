@@ -83,6 +83,11 @@ def print_parses(ready: Any, texts: list[str], form: str, beam: int = 1, nbest: 
         several = [found, *found.others][:nbest]
         if form == "json":
             row = {"utterance": text, "words": found.words, **_facts(found)}
+            if ready.confidence is not None:
+                row |= {
+                    "confidence": round(ready.confidence.of(found), 4),
+                    "abstain": ready.confidence.abstains(found),
+                }
             row |= {"nbest": [_facts(parse) for parse in several]} if nbest > 1 else {}
             typer.echo(json.dumps(row, ensure_ascii=False))
             continue

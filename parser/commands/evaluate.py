@@ -19,18 +19,23 @@ def evaluate(
     without: Annotated[str, typer.Option(help="Leave out rows with a label like this, as in 'IN:UNSUPPORTED*'.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     errors: Annotated[int, typer.Option(help="Also print so many wrong parses, gold above predicted.")] = 0,
+    report: Annotated[Path | None, typer.Option(help="Also write figures and errors as an HTML page.")] = None,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
     """Exact match, intent accuracy, bracket F1, and slices of exact match.
 
-    Rows of the split that conversion rejected count as wrong.
+    Rows of the split that conversion rejected count as wrong. The page of --report has more slices, the labels that are
+    taken for others, and the kinds of errors with examples as tree diffs and drawings.
 
     Example: python -m parser evaluate --model runs/snips --shards shards/snips --split test --json
     """
     with door.failures():
+        from grammar.shard import write_text
         from parser.checkpoint import load_model
         from parser.evaluate import evaluate as run
+        from parser.evaluate import gold_of, template_of
+        from parser.report import report as html
         from parser.selection import source_of
 
         setup, network, _ = load_model(model, door.device(device, threads))
@@ -45,7 +50,11 @@ def evaluate(
             rejected=source.manifest.rejected_splits.get(split, 0),
             without=without,
             errors=wrong,
+            templates={template_of(gold_of(row)) for row in source.rows("train")} if report else None,
         )
+        if report:
+            title = f"{model.name} on {Path(shards).name}, {split}"
+            write_text(report, html(figures, wrong, setup.ontology, title))
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
     else:
