@@ -105,6 +105,15 @@ def test_packed_files_hold_the_same_records(kind: str, packing: str, tmp_path: P
     assert len(ranges) <= 1
 
 
+def test_a_file_that_is_read_whole_and_packs_well_loses_nothing(tmp_path: Path) -> None:
+    text = "".join(f"## intent:Play{n}\n- play [jazz](genre) now\n\n" for n in range(300))
+    (tmp_path / "a.md").write_text(text)
+    (tmp_path / "b.md.gz").write_bytes(gzip.compress(text.encode()))
+    assert (tmp_path / "b.md.gz").stat().st_size < len(text) / 5
+    plain, packed = (records("rasa", str(tmp_path / name), 1 << 30)[0] for name in ("a.md", "b.md.gz"))
+    assert len(plain) == 300 and [_unpacked(row)._replace(file="a.md") for row in packed] == plain
+
+
 @given(st.binary(max_size=60).map(lambda data: data.replace(b"\x00", b"\n")), st.integers(1, 70), st.booleans())
 def test_cuts_cover_a_file_in_whole_lines(tmp_path_factory, data: bytes, size: int, blocks: bool) -> None:
     path = tmp_path_factory.getbasetemp() / "cuts.bin"

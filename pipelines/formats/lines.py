@@ -138,8 +138,11 @@ def plan_lines(source: Source, size: int, ends_record: Callable[[bytes], bool] |
 
 
 def plan_whole(source: Source, size: int) -> list[Range]:
-    """One range: for files that can only be read whole."""
-    return [Range(source, 0, 0, storage.size(source.path), 1)]
+    """One range: for files that can only be read whole. A range counts bytes as they are read, so unpacked ones."""
+    if not storage.is_packed(source.path):
+        return [Range(source, 0, 0, storage.size(source.path), 1)]
+    with open_file(source.path) as file:
+        return [Range(source, 0, 0, sum(map(len, iter(lambda: file.read(_BLOCK), b""))), 1)]
 
 
 def pieces(path: str, start: int, stop: int) -> Iterator[bytes]:
