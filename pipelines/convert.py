@@ -163,7 +163,7 @@ def run(options: Options) -> shard.Manifest:
         publish.forget(output, job.build)
         try:
             if not publish.is_finished(job):
-                with Progress(job, sum(plan_.sizes)), runner.pipeline(flags) as pipeline:
+                with Progress(job.build, sum(plan_.sizes)), runner.pipeline(flags) as pipeline:
                     _ = pipeline | "convert" >> Convert(job, plan_.sources, plan_.format, plan_.range_bytes)
                 tokeniser = FORMATS[plan_.format].tokeniser
                 publish.finish(job, plan_.corpus, tokeniser, plan_.recorded, options.max_rejected)

@@ -12,6 +12,23 @@ from grammar import shard
 from pipelines import storage
 
 
+def manifest(root: str | Path) -> shard.Manifest:
+    """The manifest of a data set, wherever it lies.
+
+    Raises:
+        ShardError: no data set, another schema version, or counts that do not add up.
+    """
+    path = storage.join(str(root), shard.MANIFEST)
+    if not storage.is_remote(path):
+        return shard.read_manifest(root)
+    try:
+        if not storage.exists(path):
+            raise shard.ShardError(f"{root} is not a data set: it has no {shard.MANIFEST}")
+        return shard.parse_manifest(storage.read(path).decode(), root)
+    except (OSError, UnicodeDecodeError) as error:
+        raise shard.ShardError(f"cannot read {path}: {error}") from error
+
+
 def batches(
     root: str | Path, manifest: shard.Manifest, split: str, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:

@@ -42,7 +42,7 @@ def diff(old: str | Path, new: str | Path, examples: int = 5) -> dict[str, Any]:
     Raises:
         ShardError: one of them is no data set, or a shard is not sorted by id.
     """
-    sides = [(str(root), shard.read_manifest(root)) for root in (old, new)]
+    sides = [(str(root), dataset.manifest(root)) for root in (old, new)]
     rows, moves = Counter[str](), Counter[str]()
     shown: dict[str, list[dict[str, str]]] = {}
 

@@ -45,7 +45,7 @@ def draw(
     """
     if per_label < 1:
         raise ValueError(f"{per_label} rows per label: at least 1")
-    manifest = shard.read_manifest(directory)
+    manifest = dataset.manifest(directory)
     for split in splits:
         if split not in manifest.splits:
             raise shard.ShardError(f"{directory} has no split `{split}`; its splits are {', '.join(manifest.splits)}")

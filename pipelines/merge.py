@@ -24,7 +24,7 @@ def merge(
         ValueError: their words are cut in different ways, or two rows have one id.
         FileExistsError: the output is there and is not to be overwritten.
     """
-    sets = [(directory, shard.read_manifest(directory)) for directory in directories]
+    sets = [(directory, dataset.manifest(directory)) for directory in directories]
     if len(sets) < 2:
         raise ValueError("give two data sets or more")
     tokenisers = {manifest.tokeniser: directory for directory, manifest in sets}

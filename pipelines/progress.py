@@ -13,18 +13,20 @@ import time
 from datetime import timedelta
 
 from pipelines import storage
-from pipelines.spill import Job
 
 
 class Progress:
     """Counts the records that finished ranges and shards leave in the build directory.
 
     Args:
+        build: the build directory; ranges leave `work/reports/*.json` with `read` (bytes) and `rows_in`, and shards
+            `work/entries/*.json`.
         total: bytes of all inputs.
+        shards: whether shards are told; else a range is all there is to do.
     """
 
-    def __init__(self, job: Job, total: int) -> None:
-        self.job, self.total = job, total
+    def __init__(self, build: str, total: int, shards: bool = True) -> None:
+        self.build, self.total, self.shards = build, total, shards
         self._seen: set[str] = set()
         self._read = self._rows = self._shards = 0
         self._began = time.monotonic()
@@ -33,7 +35,7 @@ class Progress:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty() and not storage.is_remote(self.job.build):
+        if sys.stderr.isatty() and not storage.is_remote(self.build):
             self._look()
             self._before = (self._read, self._rows)
             self._thread.start()
@@ -53,7 +55,7 @@ class Progress:
         if rows and now > 0:
             left = timedelta(seconds=round(now * (self.total - self._read) / read)) if read else "?"
             text += f", {rows / now:,.0f} rows/s, {left} left"
-        return f"{text}; {self._shards:,} shards written"
+        return f"{text}; {self._shards:,} shards written" if self.shards else text
 
     def _watch(self) -> None:
         while not self._done.wait(0.5):
@@ -62,7 +64,7 @@ class Progress:
 
     def _look(self) -> None:
         for kind in ("reports", "entries"):
-            folder = self.job.work(kind)
+            folder = storage.join(self.build, "work", kind)
             names = os.listdir(folder) if os.path.isdir(folder) else []
             for name in names:
                 if name.startswith(".") or (path := os.path.join(folder, name)) in self._seen:

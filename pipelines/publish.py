@@ -115,11 +115,14 @@ def is_finished(job: Job) -> bool:
     return storage.exists(storage.join(job.build, shard.MANIFEST))
 
 
-def make_room(output: str | Path, overwrite: bool) -> None:
+def make_room(output: str | Path, overwrite: bool, last: str = shard.MANIFEST) -> None:
     """See that a data set may appear here.
 
+    Args:
+        last: the file that is published last, by which such a directory is known.
+
     Raises:
-        FileExistsError: something is there that is not to be overwritten, or is no data set.
+        FileExistsError: something is there that is not to be overwritten, or is none.
     """
     output = str(output)
     if storage.is_remote(output):
@@ -131,8 +134,8 @@ def make_room(output: str | Path, overwrite: bool) -> None:
         there = path.exists() and any(path.iterdir())
     if there and not overwrite:
         raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
-    if there and not storage.exists(storage.join(output, shard.MANIFEST)) and not _half_revealed(output):
-        raise FileExistsError(f"{output} is not a data set, so it is not overwritten; give another `--output`")
+    if there and not storage.exists(storage.join(output, last)) and not _half_revealed(output, last):
+        raise FileExistsError(f"{output} has no {last}, so it is not overwritten; give another `--output`")
 
 
 def clear_up(output: str | Path) -> None:
@@ -156,19 +159,27 @@ def forget(output: str, build: str) -> None:
 
 
 def publish(job: Job, output: str, max_rejected: float) -> shard.Manifest:
-    """Put a finished build where the data set belongs, and remove its temporary files.
-
-    Here one rename shows all of it, and a data set that stands there gives way whole. Object stores have no such
-    rename: there the old manifest goes first and the new one comes last, and what has no manifest is not a data set.
-    """
+    """Put a finished build where the data set belongs, unless too many rows were refused."""
     manifest = shard.Manifest(**json.loads(storage.read(storage.join(job.build, shard.MANIFEST))))
     _limit(manifest, max_rejected)  # the run that finished it may have allowed more
-    if storage.is_remote(output):
-        _move_files(job, manifest, output)
-    else:
-        storage.remove(job.work())
-        reveal(Path(job.build), Path(output))
+    put(job.build, output)
     return manifest
+
+
+def put(build: str, output: str, last: str = shard.MANIFEST) -> None:
+    """Put a finished build where it belongs, and remove its temporary files, which lie in its `work/`.
+
+    Here one rename shows all of it, and what stands there gives way whole. Object stores have no such rename: there
+    the old manifest goes first and the new one comes last, and what has no manifest is not a data set.
+
+    Args:
+        last: the file that says what the others are.
+    """
+    if storage.is_remote(output):
+        _move_files(build, output, last)
+    else:
+        storage.remove(storage.join(build, "work"))
+        reveal(Path(build), Path(output))
 
 
 def reveal(build: Path, output: Path) -> None:
@@ -219,28 +230,27 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _move_files(job: Job, manifest: shard.Manifest, output: str) -> None:
-    storage.remove(storage.join(output, shard.MANIFEST))
-    made = {path.removeprefix(job.build + "/") for path in storage.below(job.build)}
-    made = {name for name in made if not name.startswith(("work/", "."))} - {shard.MANIFEST}
-    # An earlier try may have moved some of them already.
-    wanted = {entry["file"] for entry in manifest.shards} | {shard.ONTOLOGY, *card.FILES} | made
-    if manifest.rejected:
-        wanted.add(f"{shard.REJECTED}/{shard.shard_name(shard.REJECTED, 0, 1)}")
+def _move_files(build: str, output: str, last: str) -> None:
+    plan = storage.join(build, "work", "files.json")
+    if not storage.exists(plan):  # else an earlier try may have moved some of them already
+        made = (path.removeprefix(build + "/") for path in storage.below(build))
+        names = sorted(name for name in made if not name.startswith(("work/", ".")) and name != last)
+        storage.write(plan, json.dumps(names).encode())
+    wanted = set(json.loads(storage.read(plan)))
+    storage.remove(storage.join(output, last))
     for path in storage.below(output):
         if path.removeprefix(output + "/") not in wanted:
             storage.remove(path)
-    for name in sorted(made):
-        storage.move(storage.join(job.build, name), storage.join(output, name))
-    storage.move(storage.join(job.build, shard.MANIFEST), storage.join(output, shard.MANIFEST))
-    storage.remove(job.build)
+    for name in sorted(wanted):
+        if storage.exists(storage.join(build, name)):
+            storage.move(storage.join(build, name), storage.join(output, name))
+    storage.move(storage.join(build, last), storage.join(output, last))
+    storage.remove(build)
 
 
-def _half_revealed(output: str) -> bool:
+def _half_revealed(output: str, last: str) -> bool:
     """Whether a finished build stands beside an output that has no manifest: a run died while it moved the files."""
-    return storage.is_remote(output) and any(
-        storage.exists(storage.join(path, shard.MANIFEST)) for path in _builds(output)
-    )
+    return storage.is_remote(output) and any(storage.exists(storage.join(path, last)) for path in _builds(output))
 
 
 def _builds(output: str) -> list[str]:

@@ -78,7 +78,7 @@ def write_out(directory: str, codes: Collection[str] = ()) -> Iterator[str]:
         ShardError: no data set.
         ValueError: its letters cannot be read again.
     """
-    manifest = shard.read_manifest(directory)
+    manifest = dataset.manifest(directory)
     _format_of(directory, manifest)
     for row_id, letter in letters(directory, manifest):
         if letter.code in codes if codes else letter.code not in ON_PURPOSE:
@@ -99,7 +99,7 @@ def mend(directory: str, lines: Iterable[str], name: str, output: str, overwrite
         ValueError: the letters cannot be read again, or a line is not what it should be; the message names it.
         FileExistsError: the output is there and is not to be overwritten, or is no data set.
     """
-    manifest = shard.read_manifest(directory)
+    manifest = dataset.manifest(directory)
     format_ = _format_of(directory, manifest)
     options = manifest.options
     map_ = Map(**options["map"]) if options.get("map") else Map()

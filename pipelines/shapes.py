@@ -24,8 +24,12 @@ _LEAF = r"\((?:[^()\\]|\\.)+\)"
 
 def shapes(trees: pa.Array) -> pa.Array:
     """The shape of each tree, from its canonical text; `\\x01` stands for a word."""
-    bare = pc.replace_substring_regex(trees, _LEAF, _ONE)
-    return pc.replace_substring_regex(bare, f"{_ONE}{{3,}}", _ONE * 2)
+    return pc.replace_substring_regex(bare(trees), f"{_ONE}{{3,}}", _ONE * 2)
+
+
+def bare(trees: pa.Array) -> pa.Array:
+    """The trees with `\\x01` for each word."""
+    return pc.replace_substring_regex(trees, _LEAF, _ONE)
 
 
 def count(trees: pa.Array, into: dict[str, int]) -> None:

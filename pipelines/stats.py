@@ -35,7 +35,7 @@ def describe(directory: str | Path) -> dict[str, Any]:
     Raises:
         ShardError: not a data set.
     """
-    manifest = shard.read_manifest(directory)
+    manifest = dataset.manifest(directory)
     ontology = loads(storage.read(storage.join(str(directory), shard.ONTOLOGY)).decode(), shard.ONTOLOGY)
     return count(directory, manifest, ontology)
 

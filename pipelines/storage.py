@@ -85,6 +85,12 @@ def read(path: str) -> bytes:
         return file.read()
 
 
+def fetch(path: str, target: str) -> None:
+    """Copy a file to this machine as it is stored, packed or not."""
+    with _raw(path) as source, open(target, "wb") as file:
+        shutil.copyfileobj(source, file, 8 << 20)
+
+
 def size(path: str) -> int:
     """Bytes of a file as it is stored.
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines import dataset, storage
-from pipelines.annotate import MANIFEST
+from pipelines.annotation import MANIFEST
 from pipelines.hashes import normalise
 
 POOL = 20
@@ -79,9 +79,9 @@ def choose(directory: str | Path, budget: int) -> list[Candidate]:
 
 
 def tsv(rows: list[Candidate]) -> str:
-    """`utterance<TAB>tree` lines under a head, as `python -m grammar check` reads them."""
-    lines = ["utterance\ttree", *(f"{' '.join(row.utterance.split())}\t{row.tree}" for row in rows)]
-    return "\n".join(lines) + "\n"
+    """`utterance<TAB>tree` lines under a head, as `python -m grammar check` reads them, with id and uncertainty."""
+    lines = ["\t".join([" ".join(row.utterance.split()), row.tree, row.id, f"{row.uncertainty:.4f}"]) for row in rows]
+    return "\n".join(["utterance\ttree\tid\tuncertainty", *lines]) + "\n"
 
 
 def _rows(directory: str) -> Iterator[Candidate]:

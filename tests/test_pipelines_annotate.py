@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from memory_filesystem import MemoryFileSystem
 from parsing import rows, setup_of, tiny
 from typer.testing import CliRunner
 
-import pipelines.annotate as annotating
 from parser.checkpoint import save_best
-from pipelines.annotate import MANIFEST, SCHEMA, Options, run
+from pipelines import annotation, lock, unlabelled
+from pipelines.__main__ import app as pipelines_app
+from pipelines.annotate import Options, describe, prepare, run
+from pipelines.annotation import MANIFEST, SCHEMA
 from pipelines.uncertainty import Candidate, choose, tsv
 
 
@@ -34,8 +41,14 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def test_lines_in_are_rows_and_dead_letters(model: Path, text: Path, tmp_path: Path) -> None:
-    done = run(Options(str(model), [str(text)], str(tmp_path / "out"), corpus="ours", range_bytes=200))
+    done = run(
+        Options(str(model), [str(text)], str(tmp_path / "out"), corpus="ours", range_bytes=200, max_rejected=0.1)
+    )
     assert (done["rows_in"], done["rows_out"], done["rejected"]) == (32, 30, {"R101": 1, "R102": 1})
     assert json.loads((tmp_path / "out" / MANIFEST).read_text())["shards"] == done["shards"] and len(done["shards"]) > 2
     made = [row for entry in done["shards"] for row in pq.read_table(tmp_path / "out" / entry["file"]).to_pylist()]
@@ -50,17 +63,113 @@ def test_lines_in_are_rows_and_dead_letters(model: Path, text: Path, tmp_path: P
 
 
 def test_a_run_that_died_goes_on(model: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = Options(str(model), [str(text)], str(tmp_path / "out"), range_bytes=200)
-    finish, annotate = annotating.finish, annotating._parsed
-    monkeypatch.setattr(annotating, "finish", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    options = Options(str(model), [str(text)], str(tmp_path / "out"), range_bytes=200, max_rejected=0.1)
+    parsed, ranges = annotation._parsed, []
+
+    def dies(*given: Any) -> Any:
+        ranges.append(given)
+        return parsed(*given) if len(ranges) < 3 else 1 / 0
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(annotation, "_parsed", dies)
         run(options)
-    monkeypatch.setattr(annotating, "finish", finish)
-    monkeypatch.setattr(annotating, "_parsed", lambda *_: 1 / 0)  # nothing is parsed again
-    assert run(options)["rows_out"] == 30
-    monkeypatch.setattr(annotating, "_parsed", annotate)
+    assert not (tmp_path / "out").exists()
+    first, again = len(ranges) - 1, []
+    with monkeypatch.context() as patch:
+        patch.setattr(annotation, "_parsed", lambda *given: (again.append(given), parsed(*given))[1])
+        done = run(options)
+    assert first == 2 and len(again) == len(done["shards"]) - first, "a range that was done was done again"
+    run(replace(options, output=str(tmp_path / "whole"), corpus="out"))
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     with pytest.raises(FileExistsError, match="--overwrite"):
         run(options)
+    with lock.hold(str(tmp_path / "out")), pytest.raises(lock.Busy):
+        run(replace(options, overwrite=True))
+
+
+def test_too_many_rejected_are_not_published_and_not_parsed_again(
+    model: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(str(model), [str(text)], str(tmp_path / "out"))
+    with pytest.raises(ValueError, match=r"2 of 32 utterances \(6.25%\) were rejected \(R101 1, R102 1\)"):
+        run(options)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(annotation, "_parsed", lambda *_: 1 / 0)
+    assert run(replace(options, max_rejected=0.1))["rows_out"] == 30
+
+
+def test_every_kind_of_input_holds_the_same_utterances(model: Path, tmp_path: Path) -> None:
+    said = [row["words"] for row in rows(25, 1)]
+    lines = [" ".join(words) for words in said]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("\n".join(lines))
+    (folder / "b.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    (folder / "c.tsv").write_text("n\trequest\n" + "".join(f"{n}\t{line}\n" for n, line in enumerate(lines)))
+    (folder / "d.jsonl").write_text("".join(json.dumps({"request": line}) + "\n" for line in lines))
+    for name, column in {"e": lines, "f": said}.items():
+        table = pa.table({"n": range(25), "request": column})
+        pq.write_table(table, folder / f"{name}.parquet", row_group_size=7)
+    done = run(Options(str(model), [str(folder)], str(tmp_path / "out"), column="request", range_bytes=150))
+    made = [row for entry in done["shards"] for row in pq.read_table(tmp_path / "out" / entry["file"]).to_pylist()]
+    assert done["rows_in"] == len(made) == 6 * 25
+    for file in done["inputs"]:
+        some = [row for row in made if row["file"] == file]
+        assert [row["utterance"] for row in some] == lines and [row["words"] for row in some] == said
+        assert [row["line"] for row in some] == list(range(1 + (file == "c.tsv"), 26 + (file == "c.tsv")))
+
+
+def test_a_column_that_is_not_there_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("n\trequest\n1\tstop\nshort\n")
+    pq.write_table(pa.table({"n": [1], "request": ["stop"]}), tmp_path / "b.parquet")
+    for name in ("a.tsv", "b.parquet"):
+        with pytest.raises(ValueError, match=r"no column `utterance`, its columns are n, request"):
+            unlabelled.find([str(tmp_path / name)], "utterance", "c")
+    [source] = unlabelled.find([str(tmp_path / "a.tsv")], "2", "c")
+    found = [row for range_ in unlabelled.plan(source, 1) for row in unlabelled.read(range_, "2")]
+    assert [row.text for row in found[:2]] == ["request", "stop"] and (found[2].line, found[2].code) == (3, "R112")
+
+
+def test_what_is_no_utterance_is_a_dead_letter(model: Path, tmp_path: Path) -> None:
+    good = {"utterance": "play jazz"}
+    bad = [{"utterance": 3}, {"utterance": ["a", ""]}, {"utterance": []}, {}, {"utterance": "a " * 1_001}, good]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in bad) + "no json\n")
+    done = run(Options(str(model), [str(path)], str(tmp_path / "out"), max_rejected=1))
+    assert done["rows_out"] == 1 and done["rejected"] == {"R102": 2, "R103": 1, "R104": 2, "R206": 1}
+    [letters] = [pq.read_table(tmp_path / "out" / "rejected" / entry["file"]).to_pylist() for entry in done["letters"]]
+    assert [letter["line"] for letter in letters] == [1, 2, 3, 4, 5, 7]
+
+
+def test_model_input_and_output_may_lie_elsewhere(model: Path, text: Path, tmp_path: Path) -> None:
+    MemoryFileSystem.objects.clear()
+    for name in sorted(path.name for path in model.iterdir() if path.is_file()):
+        MemoryFileSystem.put(f"mem://store/model/{name}", (model / name).read_bytes())
+    MemoryFileSystem.put("mem://store/in/text.txt", text.read_bytes())
+    here = Options(str(model), [str(text)], str(tmp_path / "out"), range_bytes=200, max_rejected=0.1)
+    run(here)
+    MemoryFileSystem.log.clear()
+    run(replace(here, model="mem://store/model", inputs=["mem://store/in/*.txt"], output="mem://store/out"))
+    found = {p.removeprefix("mem://store/out/"): d for p, (d, _) in MemoryFileSystem.objects.items() if "/out/" in p}
+    told = contents(tmp_path / "out")
+    assert found.keys() == told.keys()
+    assert all(found[name] == told[name] for name in told if name != MANIFEST)
+    touched = [line for line in MemoryFileSystem.log if " mem://store/out/" in line]
+    assert touched[-1] == f"put mem://store/out/{MANIFEST}"
+    assert [row.id for row in choose("mem://store/out", 5)] == [row.id for row in choose(tmp_path / "out", 5)]
+
+
+def test_a_dry_run_estimates_and_writes_nothing(model: Path, text: Path, tmp_path: Path) -> None:
+    options = Options(str(model), [str(text)], str(tmp_path / "out"), range_bytes=200, max_rejected=0.1)
+    plan = describe(prepare(options))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.txt"]
+    done = run(options)
+    assert plan["ranges"] == len(done["shards"]) and plan["estimate"]["rows"] == plan["estimate"]["sampled"] == 32
+    told = CliRunner().invoke(
+        pipelines_app,
+        ["annotate", "--model", str(model), "--input", str(text), "--output", str(tmp_path / "new"), "--dry-run"],
+    )
+    assert told.exit_code == 0 and "nothing was written" in told.stdout and not (tmp_path / "new").exists()
 
 
 def test_doubtful_rows_come_first_and_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +180,7 @@ def test_doubtful_rows_come_first_and_differ(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("pipelines.uncertainty._rows", lambda _: iter([*found, row(0.7, "play  JAZZ", 1)]))
     assert [one.utterance for one in choose(tmp_path, 4)] == ["play jazz", "stop", "play folk", "play soul"]
     assert [one.utterance for one in choose(tmp_path, 2)] == ["play jazz", "stop"]
-    assert tsv(found[:1]) == "utterance\ttree\nplay jazz\t(A())\n"
+    assert tsv(found[:1]) == "utterance\ttree\tid\tuncertainty\nplay jazz\t(A())\tplay jazz\t0.9000\n"
 
 
 def test_what_is_no_model_is_refused(text: Path, tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_progress_counts_what_is_done(tmp_path: Path) -> None:
         record = {"read": 600_000, "rows_in": 9_000}
         storage.write(job.work("reports", f"{number}.json"), json.dumps(record).encode())
     storage.write(job.work("entries", "a.json"), b"{}")
-    progress = Progress(job, 2_400_000)
+    progress = Progress(job.build, 2_400_000)
     progress._look()
     assert progress.line(9.0) == "read 1.2 MB of 2.4 MB, 50%, 2,000 rows/s, 0:00:09 left; 1 shards written"
 

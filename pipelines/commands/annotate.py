@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,31 +15,42 @@ from pipelines.commands.door import Json
 
 def annotate(
     context: typer.Context,
-    model: Annotated[Path, typer.Option(help="A directory that `python -m parser train` wrote.")],
+    model: Annotated[str, typer.Option(help="A directory that `python -m parser train` wrote.")],
     input_: Annotated[
         list[str],
-        typer.Option("--input", help="Text, an utterance a line: a file, folder or glob; may be given again."),
+        typer.Option("--input", help="Text, TSV, JSON lines or Parquet: a file, folder or glob; may be given again."),
     ],
     output: Annotated[str, typer.Option(help="The directory to make. It appears whole at the end, or not at all.")],
     corpus: Annotated[str, typer.Option(help="First part of every row's id; default: the name of the output.")] = "",
+    column: Annotated[
+        str,
+        typer.Option(help="The column of TSV, JSON lines and Parquet; a number from 1 for a TSV file without a head."),
+    ] = "utterance",
     for_annotators: Annotated[
-        Path | None, typer.Option(help="Write the rows that a person should look at to this TSV, most useful first.")
-    ] = None,
+        str, typer.Option(help="Write the rows that a person should look at to this TSV, most useful first.")
+    ] = "",
     budget: Annotated[int, typer.Option(help="How many rows that file gets.")] = 200,
     batch_size: Annotated[int, typer.Option(help="Utterances that go through the network together.")] = 128,
     threads: Annotated[int, typer.Option(help="Threads of each worker.")] = 1,
     range_bytes: Annotated[int, typer.Option(help="Size of the pieces that workers take; one shard each.")] = 4 << 20,
+    max_rejected: Annotated[
+        float, typer.Option(help="Publish nothing if a larger share of the lines is no utterance.")
+    ] = 0.01,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace annotations that stand there.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: print files, ranges, and an estimate from a sample.")
+    ] = False,
     runner: Annotated[str, typer.Option(help="Beam runner.")] = "FnApiRunner",
     workers: Annotated[int, typer.Option(help="Processes of the local runner.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Annotate plain text with a trained parser, with Apache Beam.
+    """Annotate a corpus without trees with a trained parser, with Apache Beam.
 
     Example: `python -m pipelines annotate --model runs/demo --input requests.txt --output annotated`
 
     Every line becomes a row with tree and score, or a dead letter in `rejected/`. A run that died goes on where it was.
-    Check the shards with `python -m grammar check annotated/*.parquet`. Options that are not listed go to Beam.
+    Model, input and output may be on any Beam filesystem (`gs://`, `s3://`, `hdfs://`). Check the shards with
+    `python -m grammar check annotated/*.parquet`. Options that are not listed go to Beam.
     """
     if min(batch_size, threads, range_bytes, workers, budget) < 1:
         door.stop("`--batch-size`, `--threads`, `--range-bytes`, `--workers` and `--budget` must be positive")
@@ -48,31 +58,35 @@ def annotate(
     import logging
 
     logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
-    from pipelines.annotate import Options, run
+    from pipelines import storage
+    from pipelines.annotate import Options, describe, prepare, run
     from pipelines.uncertainty import choose, tsv
 
     began = time.perf_counter()
     try:
-        done = run(
-            Options(
-                model=str(model),
-                inputs=input_,
-                output=output,
-                corpus=corpus,
-                batch_size=batch_size,
-                threads=threads,
-                range_bytes=range_bytes,
-                overwrite=overwrite,
-                runner=runner,
-                workers=workers,
-                beam=context.args,
-            )
+        options = Options(
+            model=model,
+            inputs=input_,
+            output=output,
+            corpus=corpus,
+            column=column,
+            batch_size=batch_size,
+            threads=threads,
+            range_bytes=range_bytes,
+            max_rejected=max_rejected,
+            overwrite=overwrite,
+            runner=runner,
+            workers=workers,
+            beam=context.args,
         )
-        if for_annotators is not None:
-            from grammar.shard import write_text
-
+        if dry_run:
+            plan = describe(prepare(options))
+            print(json.dumps(plan, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(plan)))
+            return
+        done = run(options)
+        if for_annotators:
             rows = choose(output, budget)
-            write_text(for_annotators, tsv(rows))
+            storage.write(for_annotators, tsv(rows).encode())
             print(f"{for_annotators}: {len(rows):,} rows for annotators", file=sys.stderr)
     except (ValueError, OSError, RuntimeError) as error:
         door.stop(str(error))
@@ -83,3 +97,18 @@ def annotate(
     print(f"{output}: {done['rows_in']:,} lines in, {done['rows_out']:,} annotated")
     print(f"rejected: {done['rows_rejected']:,} ({codes})")
     print(f"took {time.perf_counter() - began:.1f} s", file=sys.stderr)
+
+
+def _lines(plan: dict[str, Any]) -> list[str]:
+    """A plan for people."""
+    files, guess = plan["files"], plan["estimate"]
+    more = [f"  ... and {len(files) - 20:,} more files"] if len(files) > 20 else []
+    return [
+        f"{plan['output']}: model {plan['model'][:16]}",
+        *(f"  {one['file']}: {one['bytes']:,} bytes, {one['ranges']:,} ranges" for one in files[:20]),
+        *more,
+        f"{len(files):,} files, {plan['bytes']:,} bytes, {plan['ranges']:,} ranges, a shard each",
+        f"about {guess['rows']:,} utterances, {guess['shards_bytes'] / 1e6:,.1f} MB of shards, "
+        f"{guess['cpu_seconds']:,.0f} CPU-seconds (from {guess['sampled']:,} utterances)",
+        "nothing was written",
+    ]

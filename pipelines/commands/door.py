@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DataSet = Annotated[Path, typer.Argument(metavar="DIR", help="A data set: a directory with `manifest.json`.")]
+DataSet = Annotated[
+    str, typer.Argument(metavar="DIR", help="A data set: a directory with `manifest.json`, on any Beam filesystem.")
+]
 
 
 def show(what: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from pipelines.commands.door import Json
 
 
 def merge(
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Two data sets or more.")],
+    directories: Annotated[list[str], typer.Argument(metavar="DIR...", help="Two data sets or more.")],
     output: Annotated[str, typer.Option(help="The data set to make. It appears whole at the end, or not at all.")],
     corpus: Annotated[str, typer.Option(help="Its name; default: the name of the output.")] = "",
     shards: Annotated[int, typer.Option(help="Shards of each split; default: as many as the old ones have.")] = 0,
@@ -32,7 +31,7 @@ def merge(
     if shards < 0:
         door.stop("`--shards` must be positive")
     try:
-        manifest = run([str(directory) for directory in directories], output, corpus, shards, overwrite)
+        manifest = run(directories, output, corpus, shards, overwrite)
     except (ShardError, ValueError, OSError) as error:
         door.stop(str(error))
     if as_json:
