@@ -1,20 +1,24 @@
 """The checker of `grammar` as a Beam run, over trees that are too many for one machine.
 
-    files -> plan -> Reshuffle -> check a range -> add counts up
+    files -> plan -> Reshuffle -> check a range
 
     OUTPUT/findings/000003-000017.jsonl   one finding a line, as `python -m grammar check --output-format json-lines`;
                                           one file for each range that has any, in the order of files and lines
-    OUTPUT/counts.json                    written last: rows, findings by code, and both for each file
+    OUTPUT/counts.json                    written last: rows, rows with findings and their rate, findings by code, of
+                                          all, of each file, annotator and batch
 
 Every row is held against the grammar, the ontology and its utterance. What concerns rows together (duplicates, leaks)
-is found by `convert` and `python -m grammar check`, which see all rows of a file.
+is found by `convert` and `python -m grammar check`, which see all rows of a file. As with a conversion, a range that an
+earlier run finished is not done again, and everything is published at once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -23,84 +27,128 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+import grammar
 from grammar.finding import to_json
 from grammar.ontology import loads
+from grammar.rules import RULES
 from grammar.run import Run
+from grammar.statistics import Statistics
 from pipelines import lock, publish, runner, storage
+from pipelines.convert import MOST_RANGES
 from pipelines.formats import files
-from pipelines.formats.lines import Range, Source, open_file, pieces, plan_lines, plan_whole
+from pipelines.formats.lines import Range, Source, cuts, open_file, pieces, plan_lines, plan_whole
+from pipelines.progress import Progress
 from pipelines.spill import name_of
 
 PATTERNS = ("*.trees", "*.tree", "*.tsv", "*.jsonl", "*.parquet")
 COUNTS = "counts.json"
+_SAMPLE = 1 << 20
+"""Bytes of each of up to three files that a dry run checks."""
 
 
 class Checking(NamedTuple):
     """What every worker must know.
 
     Attributes:
-        output: directory of findings and counts.
+        build: directory that becomes the output; reports lie in its `work/`.
         ontology: TOML text, or empty.
-        range_bytes: size of the pieces that workers take.
+    """
+
+    build: str
+    ontology: str = ""
+
+
+class Plan(NamedTuple):
+    """A check before anything is written.
+
+    Attributes:
+        sizes: bytes of each source as it is stored.
     """
 
     output: str
-    ontology: str = ""
-    range_bytes: int = 16 << 20
+    sources: list[Source]
+    sizes: list[int]
+    range_bytes: int
+    job: Checking
 
 
-class Found(NamedTuple):
-    """What a range came to: rows with a tree, and findings by code."""
+class TooManyFindings(ValueError):
+    """More rows have findings than the run allows; nothing was published."""
 
-    file: str
-    rows: int
-    bytes: int
-    codes: dict[str, int]
+
+def prepare(inputs: Sequence[str], output: str, ontology: str = "", range_bytes: int = 0) -> Plan:
+    """Find the inputs and the ontology.
+
+    Args:
+        ontology: TOML file; empty for the `ontology.toml` in the folder above all inputs, if any.
+        range_bytes: size of the pieces that workers take; 0 for 16 MiB, or more where that makes over 4,096 of them.
+
+    Raises:
+        ValueError: one of them cannot be used.
+    """
+    output = publish.absolute(output)
+    sources = files.find(inputs, PATTERNS)
+    stamps = [storage.stamp(source.path) for source in sources]
+    beside = storage.join(files.folder_above(inputs), "ontology.toml")
+    path = ontology or (beside if storage.exists(beside) else "")
+    text = storage.read(path).decode() if path else ""
+    loads(text, path)  # a mistake in it is said here, not by a worker
+    sizes = [size for size, _ in stamps]
+    size = range_bytes or max(16 << 20, -(-sum(sizes) // MOST_RANGES))
+    said = json.dumps([grammar.__version__, sources, stamps, size, text])
+    build = publish.build_of(output, hashlib.sha256(said.encode()).hexdigest()[:16])
+    return Plan(output, sources, sizes, size, Checking(build, text))
 
 
 def check(
     inputs: Sequence[str],
     output: str,
     ontology: str = "",
-    range_bytes: int = 16 << 20,
+    range_bytes: int = 0,
     overwrite: bool = False,
     flags: Sequence[str] = (),
+    max_rejected: float = 1.0,
 ) -> dict[str, Any]:
     """Check files of trees.
 
     Args:
-        ontology: TOML file; empty for the `ontology.toml` in the folder above all inputs, if any.
+        ontology, range_bytes: as `prepare` takes them.
         flags: from `runner.flags`.
+        max_rejected: share of rows that may have findings; if more have, nothing is published.
 
     Returns:
-        What `counts.json` holds: {"rows", "bytes", "findings", "codes", "files": {file: {"rows", "findings"}}}.
+        What `counts.json` holds: {"rows", "rows_with_findings", "rate", "bytes", "findings", "codes", "by", "files"};
+        `by` and `files` say the first four of each annotator, batch and file.
 
     Raises:
         ValueError: inputs that cannot be used.
+        TooManyFindings: the message lists the commonest.
         FileExistsError: something else is at the output, or another run writes there.
     """
     output = publish.absolute(output)
     with lock.hold(output):
-        there = storage.below(output)
-        if there and not (overwrite and (f"{output}/{COUNTS}" in there or f"{output}/findings" in there[0])):
-            raise FileExistsError(f"{output} exists; give `--overwrite` to replace findings, or another `--output`")
-        sources = files.find(inputs, PATTERNS)
-        beside = storage.join(files.folder_above(inputs), "ontology.toml")
-        path = ontology or (beside if storage.exists(beside) else "")
-        job = Checking(output, storage.read(path).decode() if path else "", range_bytes)
-        loads(job.ontology, path)  # a mistake in it is said here, not by a worker
-        storage.remove(output)
-        with runner.pipeline(flags or runner.flags()) as pipeline:
-            _ = (
-                pipeline
-                | "sources" >> beam.Create(list(enumerate(sources)))
-                | "plan" >> beam.FlatMapTuple(lambda number, source: ranges_of(number, source, range_bytes))
-                | "deal ranges" >> beam.Reshuffle()
-                | "check" >> beam.ParDo(Check(job))
-                | "add counts up" >> beam.CombineGlobally(Totals())
-                | "write counts" >> beam.Map(_write, storage.join(output, COUNTS))
-            )
-        counts: dict[str, Any] = json.loads(storage.read(storage.join(output, COUNTS)))
+        publish.clear_up(output)
+        publish.make_room(output, overwrite, COUNTS)
+        plan = prepare(inputs, output, ontology, range_bytes)
+        job, finished = plan.job, storage.join(plan.job.build, COUNTS)
+        publish.forget(output, job.build)
+        if not storage.exists(finished):
+            with (
+                Progress(job.build, sum(plan.sizes), shards=False),
+                runner.pipeline(flags or runner.flags()) as pipeline,
+            ):
+                _ = (
+                    pipeline
+                    | "sources" >> beam.Create(list(enumerate(plan.sources)))
+                    | "plan" >> beam.FlatMapTuple(lambda number, source: ranges_of(number, source, plan.range_bytes))
+                    | "deal ranges" >> beam.Reshuffle()
+                    | "check" >> beam.ParDo(Check(job))
+                )
+            storage.write(finished, (json.dumps(_totals(job), indent=2, ensure_ascii=False) + "\n").encode())
+        counts: dict[str, Any] = json.loads(storage.read(finished))
+        if counts["rate"] > max_rejected:
+            raise TooManyFindings(_explain(counts, max_rejected))
+        publish.put(job.build, output, COUNTS)
     return counts
 
 
@@ -111,92 +159,164 @@ def ranges_of(number: int, source: Source, size: int) -> Iterator[tuple[str, Ran
         yield name_of(range_, number), range_
 
 
-def check_range(name: str, range_: Range, job: Checking) -> Found:
-    """Check a range, and write its findings to a file of its own."""
+def check_range(name: str, range_: Range, job: Checking) -> dict[str, Any]:
+    """Check a range, and write its findings and its report; what was done before is not done again.
+
+    Returns:
+        {"file", "rows_in", "read" (bytes), "rows_with_findings", "codes", "by"}
+    """
+    record = storage.join(job.build, "work", "reports", f"{name}.json")
+    told = storage.join(job.build, "findings", f"{name}.jsonl")
+    if storage.exists(record):
+        before: dict[str, Any] = json.loads(storage.read(record))
+        if not before["codes"] or storage.exists(told):
+            return before
     source = range_.source
     ontology = loads(job.ontology, "the ontology") if job.ontology else None
-    codes = Counter[str]()
+    counted = Statistics()
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="treewright-check-") as folder:
         # The checker reads files. A piece of a TSV file is one when it begins with the file's first line, which may
         # name its columns.
         piece = os.path.join(folder, os.path.basename(source.path))
         head = _head(source.path) if range_.start else b""
-        before = 0
+        before_rows = 0
         if head:
             _put(piece, [head])
             alone = Run([piece], ontology=ontology)
             list(alone)
-            before = alone.rows
+            before_rows = alone.rows
         _put(piece, [head, *_bytes_of(range_)])
-        run = Run([piece], ontology=ontology)
+        run = Run([piece], ontology=ontology, watchers=[counted])
         for checked in run:
             place = checked.row.place
             if head and place.line == 1:
                 continue
             line = place.line + range_.first_line - 1 - bool(head)
+            counted.add(checked.row, [finding.code for finding in checked.findings])
             for finding in checked.findings:
-                codes[finding.code] += 1
                 lines.append(json.dumps(to_json(finding, replace(place, path=source.file, line=line))))
     if lines:
-        storage.write(storage.join(job.output, "findings", f"{name}.jsonl"), ("\n".join(lines) + "\n").encode())
-    return Found(source.file, run.rows - before, range_.stop - range_.start, dict(codes))
+        storage.write(told, ("\n".join(lines) + "\n").encode())
+    report = {
+        "file": source.file,
+        "rows_in": run.rows - before_rows,
+        "read": range_.stop - range_.start,
+        "rows_with_findings": counted.wrong,
+        "codes": dict(sorted(counted.codes.items())),
+        "by": counted.groups,
+    }
+    storage.write(record, json.dumps(report).encode())
+    return report
 
 
 class Check(beam.DoFn):
-    """(name, range) -> its counts."""
+    """(name, range) -> the name, when its findings and its report are written."""
 
     def __init__(self, job: Checking) -> None:
         self.job = job
 
-    def process(self, element: tuple[str, Range]) -> Iterator[Found]:
-        found = check_range(*element, self.job)
-        Metrics.counter("treewright", "rows_checked").inc(found.rows)
-        Metrics.distribution("treewright", "findings_per_range").update(sum(found.codes.values()))
-        for code, number in found.codes.items():
+    def process(self, element: tuple[str, Range]) -> Iterator[str]:
+        report = check_range(*element, self.job)
+        Metrics.counter("treewright", "rows_checked").inc(report["rows_in"])
+        Metrics.counter("treewright", "rows_with_findings").inc(report["rows_with_findings"])
+        Metrics.distribution("treewright", "rows_per_range").update(report["rows_in"])
+        Metrics.distribution("treewright", "findings_per_range").update(sum(report["codes"].values()))
+        for code, number in report["codes"].items():
             Metrics.counter("treewright", f"finding_{code}").inc(number)
-        yield found
+        yield element[0]
 
 
-class Totals(beam.CombineFn):
-    """The sum of what ranges came to, as `counts.json` holds it."""
+def describe(plan: Plan) -> dict[str, Any]:
+    """The plan, and what it will take, from a sample that is checked here.
 
-    def create_accumulator(self) -> dict[str, Any]:
-        return {"rows": 0, "bytes": 0, "codes": Counter(), "files": {}}
+    Returns:
+        {"output", "build", "files": [{"file", "bytes", "ranges"}], "bytes", "ranges", "estimate": {"rows",
+        "cpu_seconds", "rows_with_findings", "sampled"}}
+    """
+    ranges = [sum(1 for _ in ranges_of(0, source, plan.range_bytes)) for source in plan.sources]
+    rows = wrong = read = 0
+    began = time.process_time()
+    with tempfile.TemporaryDirectory(prefix="treewright-plan-") as folder:
+        job = plan.job._replace(build=folder)
+        for number in range(0, len(plan.sources), max(1, len(plan.sources) // 3)):
+            source = plan.sources[number]
+            name, first = next(ranges_of(number, source, plan.range_bytes), ("", None))
+            if first is None:
+                continue
+            if _is_lines(source):
+                first = first._replace(stop=next(cuts(source.path, _SAMPLE)).stop)
+            report = check_range(name, first, job)
+            rows, wrong = rows + report["rows_in"], wrong + report["rows_with_findings"]
+            read += plan.sizes[number] if storage.is_packed(source.path) else first.stop
+    spent, total = time.process_time() - began, sum(plan.sizes)
+    share = total / read if read else 0.0
+    return {
+        "output": plan.output,
+        "build": plan.job.build,
+        "files": [
+            {"file": source.file, "bytes": size, "ranges": number}
+            for source, size, number in zip(plan.sources, plan.sizes, ranges, strict=True)
+        ],
+        "bytes": total,
+        "ranges": sum(ranges),
+        "estimate": {
+            "rows": round(rows * share),
+            "cpu_seconds": round(spent * share, 1),
+            "rows_with_findings": round(wrong * share),
+            "sampled": rows,
+        },
+    }
 
-    def add_input(self, total: dict[str, Any], found: Found) -> dict[str, Any]:
-        one = {
-            "rows": found.rows,
-            "bytes": found.bytes,
-            "codes": Counter(found.codes),
-            "files": {found.file: [found.rows, sum(found.codes.values())]},
-        }
-        return self.merge_accumulators([total, one])
 
-    def merge_accumulators(self, totals: Iterable[dict[str, Any]]) -> dict[str, Any]:
-        total = self.create_accumulator()
-        for one in totals:
-            total["rows"] += one["rows"]
-            total["bytes"] += one["bytes"]
-            total["codes"].update(one["codes"])
-            for file, (rows, findings) in one["files"].items():
-                held = total["files"].setdefault(file, [0, 0])
-                held[0] += rows
-                held[1] += findings
-        return total
-
-    def extract_output(self, total: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "rows": total["rows"],
-            "bytes": total["bytes"],
-            "findings": sum(total["codes"].values()),
-            "codes": dict(sorted(total["codes"].items())),
-            "files": {f: {"rows": rows, "findings": n} for f, (rows, n) in sorted(total["files"].items())},
-        }
+def _totals(job: Checking) -> dict[str, Any]:
+    """What the ranges came to together."""
+    rows = wrong = size = 0
+    codes = Counter[str]()
+    by_file: dict[str, list[int]] = {}
+    by: dict[str, dict[str, list[int]]] = {}
+    for path in storage.below(storage.join(job.build, "work", "reports")):
+        report = json.loads(storage.read(path))
+        found = sum(report["codes"].values())
+        rows, wrong = rows + report["rows_in"], wrong + report["rows_with_findings"]
+        size += report["read"]
+        codes.update(report["codes"])
+        _add(by_file, report["file"], [report["rows_in"], report["rows_with_findings"], found])
+        for column, groups in report["by"].items():
+            for value, counts in groups.items():
+                _add(by.setdefault(column, {}), value, counts)
+    return {
+        **_rates([rows, wrong, codes.total()]),
+        "bytes": size,
+        "codes": dict(sorted(codes.items())),
+        "by": {column: {value: _rates(one) for value, one in sorted(found.items())} for column, found in by.items()},
+        "files": {file: _rates(counts) for file, counts in sorted(by_file.items())},
+    }
 
 
-def _write(counts: dict[str, Any], path: str) -> None:
-    storage.write(path, (json.dumps(counts, indent=2, ensure_ascii=False) + "\n").encode())
+def _add(held: dict[str, list[int]], key: str, counts: Sequence[int]) -> None:
+    held[key] = [a + b for a, b in zip(held.get(key, [0, 0, 0]), counts, strict=True)]
+
+
+def _rates(counts: Sequence[int]) -> dict[str, Any]:
+    rows, wrong, findings = counts
+    rate = round(wrong / rows, 6) if rows else 0.0
+    return {"rows": rows, "rows_with_findings": wrong, "rate": rate, "findings": findings}
+
+
+def _explain(counts: dict[str, Any], allowed: float) -> str:
+    lines = [
+        f"{counts['rows_with_findings']:,} of {counts['rows']:,} rows ({counts['rate']:.2%}) have findings, more than "
+        f"`--max-rejected {allowed:g}` allows; nothing was published. The same command with a larger share publishes "
+        "them, and checks nothing again"
+    ]
+    for code, number in Counter(counts["codes"]).most_common(5):
+        lines.append(f"  {number:>8,}  {code}  {RULES[code].title}")
+    return "\n".join(lines)
+
+
+def _is_lines(source: Source) -> bool:
+    return not storage.is_packed(source.path) and not source.path.endswith((".tree", ".parquet"))
 
 
 def _head(path: str) -> bytes:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from memory_filesystem import MemoryFileSystem
 from typer.testing import CliRunner
 
 from grammar.finding import to_json
 from grammar.ontology import load
 from grammar.run import Run
+from pipelines import checking, lock
 from pipelines.__main__ import app
 from pipelines.checking import check
+from pipelines.formats import Range
 
 TREES = "(Play(title(a)))\n# note\n(Play(titel(b)))\n(Play(title(c))\n\n(Play(title(d)))\n"
 PAIRS = "".join(
@@ -58,9 +62,72 @@ def test_ranges_find_what_the_whole_finds(corpus: Path, tmp_path: Path, size: in
     assert len(wanted) > 5 and counts["findings"] == len(wanted) and counts["rows"] == run.rows
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_check_that_died_goes_on_and_appears_at_once(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = check([str(corpus)], str(tmp_path / "whole"), range_bytes=25)
+    heads, done = checking._bytes_of, []
+
+    def dies(range_: Range) -> Iterator[bytes]:
+        done.append(range_)
+        if len(done) > 4:
+            raise RuntimeError("the machine is gone")
+        return heads(range_)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="the machine is gone"):
+        patch.setattr(checking, "_bytes_of", dies)
+        check([str(corpus)], str(tmp_path / "out"), range_bytes=25)
+    assert not (tmp_path / "out").exists()
+    again: list[Range] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "_bytes_of", lambda range_: (again.append(range_), heads(range_))[1])
+        assert check([str(corpus)], str(tmp_path / "out"), range_bytes=25) == whole
+    plan = checking.describe(checking.prepare([str(corpus)], str(tmp_path / "new"), range_bytes=25))
+    assert len(again) == plan["ranges"] - 4, "a range that was checked was checked again"
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert plan["estimate"]["rows"] and plan["bytes"] > 100 and not (tmp_path / "new").exists()
+    with lock.hold(str(tmp_path / "out")), pytest.raises(lock.Busy):
+        check([str(corpus)], str(tmp_path / "out"), overwrite=True)
+
+
+def test_rates_and_a_limit(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (corpus / "e.tsv").write_text(
+        "utterance\ttree\tannotator\nplay a\t(Play(title(a)))\tann\nplay b\t(Play(title(a)))\tann\n"
+        "play a\t(Play(title(a)))\tbob\n"
+    )
+    with pytest.raises(checking.TooManyFindings, match=r"9 of 19 rows .* nothing was published"):
+        check([str(corpus)], str(tmp_path / "out"), range_bytes=40, max_rejected=0.3)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(checking, "_bytes_of", lambda _: pytest.fail("a range was checked again"))
+    counts = check([str(corpus)], str(tmp_path / "out"), range_bytes=40, max_rejected=0.9)
+    assert counts["by"]["annotator"] == {
+        "ann": {"rows": 2, "rows_with_findings": 1, "rate": 0.5, "findings": 1},
+        "bob": {"rows": 1, "rows_with_findings": 0, "rate": 0.0, "findings": 0},
+    }
+    assert counts["files"]["e.tsv"] == {"rows": 3, "rows_with_findings": 1, "rate": 0.333333, "findings": 1}
+    assert counts["rows"] == sum(file["rows"] for file in counts["files"].values())
+
+
+def test_a_corpus_elsewhere(corpus: Path, tmp_path: Path) -> None:
+    MemoryFileSystem.objects.clear()
+    for path in sorted(corpus.iterdir()):
+        MemoryFileSystem.put(f"mem://store/in/{path.name}", path.read_bytes())
+    here = check([str(corpus)], str(tmp_path / "out"), range_bytes=60)
+    for overwrite in (False, True):
+        MemoryFileSystem.log.clear()
+        there = check(["mem://store/in"], "mem://store/out", range_bytes=60, overwrite=overwrite)
+        found = {p.partition("/out/")[2]: d for p, (d, _) in MemoryFileSystem.objects.items() if "/out/" in p}
+        assert there == here and found == contents(tmp_path / "out")
+        assert [line for line in MemoryFileSystem.log if " mem://store/out/" in line][-1].endswith(checking.COUNTS)
+    assert len(MemoryFileSystem.objects) == len(found) + 5, "something is left over"
+
+
 def test_the_command_tells_and_exits_with_1(corpus: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["check", "--input", str(corpus), "--output", str(tmp_path / "out")])
     assert done.exit_code == 1 and "rows checked; findings:" in done.output
     again = CliRunner().invoke(app, ["check", "--input", str(corpus), "--output", str(tmp_path / "out")])
     assert again.exit_code == 2
-    (corpus / "a.trees").unlink()

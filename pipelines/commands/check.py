@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,8 +20,16 @@ def check(
     ontology: Annotated[
         str, typer.Option(help="TOML file to hold trees against; default: `ontology.toml` beside the input.")
     ] = "",
+    max_rejected: Annotated[
+        float, typer.Option(help="Publish nothing, and exit with 2, if a larger share of rows has findings.")
+    ] = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace findings that stand there.")] = False,
-    range_bytes: Annotated[int, typer.Option(help="Size of the pieces that workers take.")] = 16 << 20,
+    range_bytes: Annotated[
+        int, typer.Option(help="Size of the pieces that workers take; default 16 MiB, more for large inputs.")
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing: print files, ranges, and an estimate from a sample.")
+    ] = False,
     runner: Annotated[str, typer.Option(help="Beam runner.")] = "FnApiRunner",
     workers: Annotated[int, typer.Option(help="Processes of the local runner.")] = 1,
     as_json: Json = False,
@@ -30,19 +38,25 @@ def check(
 
     Example: `python -m pipelines check --input 'gs://corpus/*.tsv' --output gs://corpus/out --runner FlinkRunner`
 
-    Each row is checked as `python -m grammar check` does it. Exits with 1 if anything is found. Options that are not
-    listed go to Beam.
+    Each row is checked as `python -m grammar check` does it. Findings and rates appear at once or not at all, and a run
+    that died goes on where it was. Exits with 1 if anything is found. Options that are not listed go to Beam.
     """
-    if workers < 1 or range_bytes < 1:
+    if workers < 1 or range_bytes < 0:
         door.stop("`--workers` and `--range-bytes` must be positive")
     import logging
 
     logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
     from pipelines.checking import check as run
+    from pipelines.checking import describe, prepare
     from pipelines.runner import flags
 
     try:
-        counts = run(input_, output, ontology, range_bytes, overwrite, flags(runner, workers, context.args))
+        given = flags(runner, workers, context.args)
+        if dry_run:
+            plan = describe(prepare(input_, output, ontology, range_bytes))
+            print(json.dumps(plan, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(plan)))
+            return
+        counts = run(input_, output, ontology, range_bytes, overwrite, given, max_rejected)
     except (ValueError, OSError, RuntimeError) as error:
         door.stop(str(error))
     if as_json:
@@ -50,5 +64,20 @@ def check(
     else:
         codes = ", ".join(f"{code} {number:,}" for code, number in counts["codes"].items()) or "none"
         print(f"{output}: {counts['rows']:,} rows checked; findings: {counts['findings']:,} ({codes})")
+        print(f"rows with findings: {counts['rows_with_findings']:,} ({counts['rate']:.2%})")
     if counts["findings"]:
         raise typer.Exit(1)
+
+
+def _lines(plan: dict[str, Any]) -> list[str]:
+    """A plan for people."""
+    files, guess = plan["files"], plan["estimate"]
+    more = [f"  ... and {len(files) - 20:,} more files"] if len(files) > 20 else []
+    return [
+        *(f"  {one['file']}: {one['bytes']:,} bytes, {one['ranges']:,} ranges" for one in files[:20]),
+        *more,
+        f"{len(files):,} files, {plan['bytes']:,} bytes, {plan['ranges']:,} ranges",
+        f"about {guess['rows']:,} rows, {guess['rows_with_findings']:,} with findings, "
+        f"{guess['cpu_seconds']:,.0f} CPU-seconds (from {guess['sampled']:,} rows)",
+        "nothing was written",
+    ]
