@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -84,16 +83,14 @@ def test_only_syntax_imports_lark():
 
 
 @pytest.mark.parametrize("door", ["grammar", "pipelines", "parser"])
-def test_help_is_quick_and_loads_nothing_heavy(door):
+def test_help_loads_nothing_heavy(door):
     heavy = ["lark", "numpy", "pyarrow", "apache_beam", "torch"]
     code = f"import sys, runpy; sys.modules.update(dict.fromkeys({heavy!r})); sys.argv = ['{door}', '--help']; "
     code += f"runpy.run_module('{door}', run_name='__main__')"
-    began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
 
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
-    assert time.perf_counter() - began < 10  # a guard against loading torch; it takes 0.3 s on an idle machine
 
 
 def test_no_module_takes_the_name_of_a_function():
