@@ -23,10 +23,9 @@ from grammar import shard
 from pipelines.clauses import SlotCounts
 from pipelines.formats import FORMATS, Format, Reading, expand, plan, read
 from pipelines.formats.features import FIELDS, Unwritable, features, tree_of
+from pipelines.formats.files import REFUSED
 from pipelines.record import Example, Rejection, Utterance
 from pipelines.trees import to_example
-
-REFUSED = "refused.jsonl"
 
 
 @dataclass

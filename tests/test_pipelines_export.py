@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from grammar import shard
 from pipelines.__main__ import app
 from pipelines.export import _read, same
-from pipelines.formats import FORMATS
+from pipelines.formats import FORMATS, expand
 from pipelines.formats.features import FEATURES, FIELDS, Unwritable, features, flattened, tree_of
+from pipelines.formats.recognise import recognise
 from pipelines.record import Example, SlotSpan, Utterance
 from pipelines.trees import clause, to_example
 
@@ -248,6 +249,8 @@ def test_export_accounts_for_every_row(name, variant, data_set, tmp_path):
     letters = [json.loads(line) for line in (out / "refused.jsonl").read_text("utf-8").splitlines()]
     assert sum(report["refused"].values()) == len(letters)
     assert {*report["refused"], *report["changed"], *report["dropped"]} <= FORMATS[name].loses.keys()
+    assert not [source for source in expand([str(out)], name) if source.file == "refused.jsonl"]
+    assert {verdict.format for verdict in recognise([str(out)], FORMATS.values())} - {""} == {name}
 
 
 def test_export_says_what_it_cannot_do(data_set, tmp_path):

@@ -49,6 +49,17 @@ def test_a_malformed_tag_is_named(tag):
         decode_tags(["O", tag])
 
 
+def test_offsets_of_mtop_tell_equal_words_apart_beside_a_slot_without_words(one):
+    tokens = {"tokens": ["in", "my", "car", "to", "my", "dad"], "tokenSpans": []}
+    tokens["tokenSpans"] = [
+        {"start": a, "length": b - a} for a, b in ((0, 2), (3, 5), (6, 9), (10, 12), (13, 15), (16, 19))
+    ]
+    tree = "[IN:GO [SL:BY [IN:CAR ] ] [SL:TO [IN:HOME [SL:WHOSE my ] [SL:WHO dad ] ] ] ]"
+    row = one("mtop", "x.tsv", f"1\tIN:GO\t13:19:SL:TO\tin my car to my dad\t\ten\t{tree}\t{json.dumps(tokens)}\n")
+
+    assert [4, 5] == row.positions
+
+
 def test_a_word_of_columns_between_tabs_may_hold_blanks(one):
     row = one("bio", "x.txt", "play\tO\nblue moon\tB-title\nPlay\n")
 

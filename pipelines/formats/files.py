@@ -31,6 +31,9 @@ SPLITS = {
 }
 """What a word in the name of a file or folder says about the split."""
 
+REFUSED = "refused.jsonl"
+"""What `export` could not write, beside what it wrote: read only where an input names it."""
+
 
 def split_of(file: str) -> str:
     """The split that a path names, innermost part first, or an empty string.
@@ -223,6 +226,8 @@ def _walk(folder: Path, root: Path, patterns: Sequence[str]) -> list[_File]:
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
+    if name == REFUSED:
+        return False
     return any(fnmatch(name, pattern) or fnmatch(storage.plain(name), pattern) for pattern in patterns)
 
 

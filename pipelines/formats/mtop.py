@@ -115,11 +115,18 @@ def _bounds(words: list[tuple[str, tuple[int, int]]], slots: list[tuple[int, int
 def _positions(tree: Tree, words: list[str], bounds: list[tuple[int, int, str]]) -> list[int]:
     """The word of each leaf: within its outer slot where the slots of the tree are those of the column.
 
+    Slots without words may stand in the column or not.
+
     Raises:
         ValueError: they are, but the words differ; or the utterance is too long to align.
     """
     outer = [child for child in tree.children if isinstance(child, Tree)]
-    if [child.label for child in outer] != [label for *_, label in bounds] or len(outer) != len(tree.children):
+    if len(outer) != len(tree.children):
+        return align(tree, words)
+    labels = [label for *_, label in bounds]
+    if [child.label for child in outer] != labels:
+        outer = [child for child in outer if child.words()]
+    if [child.label for child in outer] != labels:
         return align(tree, words)
     positions: list[int] = []
     for child, (start, end, label) in zip(outer, bounds, strict=True):
