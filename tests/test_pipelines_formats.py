@@ -126,6 +126,7 @@ def test_surrogate_pairs_are_mended_and_nothing_else_is_guessed():
         ("validation.jsonl", "dev"),
         ("music_test.tsv", "test"),
         ("test/notes/train.txt", "train"),  # the innermost name wins
+        ("KFold_1/testset/csv/go.csv", "test"),
         ("latest.tsv", ""),  # `test` inside a word says nothing
     ],
 )

@@ -57,7 +57,7 @@ def test_offsets_of_mtop_tell_equal_words_apart_beside_a_slot_without_words(one)
     tree = "[IN:GO [SL:BY [IN:CAR ] ] [SL:TO [IN:HOME [SL:WHOSE my ] [SL:WHO dad ] ] ] ]"
     row = one("mtop", "x.tsv", f"1\tIN:GO\t13:19:SL:TO\tin my car to my dad\t\ten\t{tree}\t{json.dumps(tokens)}\n")
 
-    assert [4, 5] == row.positions
+    assert row.positions == [4, 5]
 
 
 def test_a_word_of_columns_between_tabs_may_hold_blanks(one):

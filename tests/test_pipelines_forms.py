@@ -79,7 +79,9 @@ def goals(draw, level=0):
     kind = draw(st.sampled_from(["atom", "call", "call", "group", "not", "either"] if level < 3 else ["atom"]))
     below = goals(level=level + 1)
     if kind == "atom":
-        return draw(st.sampled_from(["A", "ANS", "berlin", "_x", "a/B", "3", "@"]))
+        return draw(
+            st.sampled_from(["A", "ANS", "berlin", "_x", "a/B", "3", "@", "' new berlin '", "' A '", "' ( , '", "' '"])
+        )
     if kind == "not":
         return f"\\+ {draw(below)}"
     parts = draw(st.lists(below, min_size=1, max_size=3))
@@ -139,6 +141,7 @@ def test_compact_is_what_the_docstrings_show():
         (nlmaps.to_form, Tree("q", [Tree("val", [Tree("x")])])),
         (logic.lambda_to_form, Tree("open", [Leaf("a"), Leaf("b")])),
         (logic.prolog_to_form, Tree("not")),
+        (logic.prolog_to_form, Tree("quoted", [Tree("a")])),
     ],
 )
 def test_a_tree_that_stands_for_no_form_is_an_error(to_form, tree):

@@ -68,6 +68,9 @@ ALIKE = {
     "massive": head("a.jsonl", '{"utt": "a", "annot_utt": "a", "intent": "b", "partition": "train"}\n'),
     "bio": head("a.txt", "play O\njazz B-genre\nPlay\n\n"),
     "seq": head("seq.in", "play jazz\n", "seq.in", "seq.out", "label"),
+    "dialogflow": head(
+        "go.json", '{"userSays": [{"data": [{"text": "go"}], "isTemplate": false}], "name": "go", "templates": []}'
+    ),
     "hwu64": head("a.csv", "answerid;scenario;intent;answer_annotation\n1;a;b;go\n"),
 }
 

@@ -22,12 +22,15 @@ _MAGIC = re.compile(r"[*?\[]")
 SPLITS = {
     "train": "train",
     "training": "train",
+    "trainset": "train",
     "dev": "dev",
+    "devset": "dev",
     "valid": "dev",
     "validation": "dev",
     "val": "dev",
     "eval": "dev",
     "test": "test",
+    "testset": "test",
 }
 """What a word in the name of a file or folder says about the split."""
 

@@ -193,7 +193,7 @@ def recognise(head: Head) -> Guess | None:
         found = _YAML.search(head.text) and re.search(r"(?m)^utterances:|^type:\s*entity", head.text)
         return Guess(3, "YAML with `type: intent` and `utterances:`") if found else None
     intents = head.object.get("intents", head.object)
-    if not isinstance(intents, dict) or not intents:
+    if not isinstance(intents, dict) or not intents or "userSays" in intents:  # the phrases of Dialogflow look alike
         return None
     first = next(iter(intents.values()))
     items = first.get("utterances") if isinstance(first, dict) else first

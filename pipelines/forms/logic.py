@@ -9,7 +9,8 @@
     compact  (open(job\\(ANS\\))(language/ANS(languageid0)))
 
 `lambda $0 e ( ... )` without outer brackets, and several goals side by side, stand under `open`. In Prolog a bracket
-without a name is `@`, `\\+` is `not` and `;` stands between children of `either`. Compact: a variable that is the first
+without a name is `@`, `\\+` is `not`, `;` stands between children of `either`, and the words of a name between blanks
+and quotes, `' new york '`, under `quoted`. Compact: a variable that is the first
 argument joins the label, and with the last one gone a node is a leaf.
 """
 
@@ -24,8 +25,8 @@ from pipelines.forms import PLAIN, FormError, lisp
 from pipelines.forms.lisp import APPLY, MOST_LEVELS
 
 OPEN = "open"
-_NOT, _EITHER = "not", "either"
-_RESERVED = frozenset({OPEN, _NOT, _EITHER, PLAIN, APPLY})
+_NOT, _EITHER, _QUOTED = "not", "either", "quoted"
+_RESERVED = frozenset({OPEN, _NOT, _EITHER, _QUOTED, PLAIN, APPLY})
 
 _VARIABLE = r"\$\w+|[A-Z][A-Z0-9]*"
 _FOLDED_LEAF = re.compile(rf"(.+)\(({_VARIABLE})\)", re.DOTALL)
@@ -122,6 +123,8 @@ class _Prolog:
             raise FormError(f"over {MOST_LEVELS} signs are nested")
         if token == "\\+":
             return Tree(_NOT, [self._goal(level + 1)])
+        if token == "'":
+            return Tree(_QUOTED, list(map(Leaf, iter(self._next, "'"))))
         if token == "(":
             return Tree(APPLY, self._bracket(level))
         if token in ("),;"):
@@ -159,6 +162,9 @@ def _goal(node: Tree | Leaf) -> str:
         return f"\\+ {_goal(node.children[0])}" if len(node.children) == 1 else _no(f"`{_NOT}` holds one goal")
     if node.label == _EITHER:
         return " ; ".join(map(_goal, node.children))
+    if node.label == _QUOTED:
+        words = [child.word if isinstance(child, Leaf) else _no(f"`{_QUOTED}` holds words") for child in node.children]
+        return " ".join(["'", *words, "'"])
     name = "" if node.label == APPLY else f"{node.label} "
     return f"{name}( {_goals(node)} )" if node.children else f"{name}( )"
 
