@@ -19,8 +19,10 @@
     ensemble = ["base"]
 
 A run is known by the hash of its settings, the fingerprint of its shards and its seed; what has a line is
-skipped, so tables grow and no checkpoint need be kept. `start` may have `auxiliary = true`: at most three sets of
-other domains are tried (see `candidates`), and the one that is best on dev is taken.
+skipped, so tables grow and no checkpoint need be kept. `start` may have `auxiliary = 2`: the two domains nearest to
+the target (see `candidates`; at most three) are tried, and the one that is best on dev is taken. `together = true`
+trains on all domains, with as few rows of each as the target has, and evaluates on the target. `choose = ["a", "b"]`
+is no run: for each corpus the one of these variants that is best on dev.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -44,16 +46,17 @@ from typing import Any
 from grammar import __version__
 from grammar.shard import write_text
 from parser import config as configs
-from parser.config import Config, ConfigError
+from parser.config import Config, ConfigError, DataConfig
 
 FORM = 1
 """Part of every hash: goes up when a default changes or the same settings mean something else."""
 FIGURES = ("n", "exact_match", "exact_match_positions", "intent_accuracy", "bracket_f1", "slices")
 SECTIONS = ("data", "model", "train")
+MOST_CANDIDATES = 3
 _KEYS = {
     "experiment": {"title", "baseline", "group", "seeds", "test", "corpora", "variants", "without", "beam"},
     "corpus": {"shards", "without", *SECTIONS},
-    "variant": {"config", "seeds", "start", "ensemble", "choose", "beam", *SECTIONS},
+    "variant": {"config", "seeds", "start", "together", "ensemble", "choose", "beam", *SECTIONS},
 }
 
 
@@ -66,7 +69,8 @@ class Run:
         shards: the data set.
         stages: settings of each training, one after the other, each starting from the one before.
         members: of an ensemble: the runs whose models it joins.
-        auxiliary: choose what the first stage is trained on.
+        auxiliary: so many domains are tried for the first stage.
+        target: the rows to evaluate on, where they are not those of the last stage.
         without, group, test, beam: how it is evaluated.
     """
 
@@ -76,7 +80,8 @@ class Run:
     shards: str
     stages: tuple[Config, ...] = ()
     members: tuple[Run, ...] = ()
-    auxiliary: bool = False
+    auxiliary: int = 0
+    target: DataConfig | None = None
     without: str = ""
     group: str = ""
     test: bool = True
@@ -88,7 +93,7 @@ class Run:
             "form": FORM,
             "stages": [changed(stage) for stage in self.stages],
             "members": [member.key(fingerprint) for member in self.members],
-            "how": [self.auxiliary, self.without, self.test, self.beam],
+            "how": [self.auxiliary, self.without, self.test, self.beam, self.target and asdict(self.target)],
             "shards": fingerprint,
             "seed": self.seed,
         }
@@ -171,8 +176,16 @@ def load(name: str) -> Experiment:
                 continue
             for seed in spec.get("seeds", seeds):
                 stages = _stages(about, spec, seed)
-                auxiliary = bool(spec.get("start", {}).get("auxiliary"))
-                run = Run(corpus, variant, seed, stages=stages, auxiliary=auxiliary, **shared)
+                auxiliary = spec.get("start", {}).get("auxiliary", 0)
+                if not 0 <= auxiliary <= MOST_CANDIDATES:
+                    raise ConfigError(
+                        f"{name}: [variants.{variant}] auxiliary must lie between 0 and {MOST_CANDIDATES}"
+                    )
+                target = None
+                if spec.get("together"):
+                    target = stages[-1].data
+                    stages = (replace(stages[-1], data=replace(target, only=())),)
+                run = Run(corpus, variant, seed, stages=stages, auxiliary=auxiliary, target=target, **shared)
                 made.runs.append(run)
                 of_variant.setdefault(variant, []).append(run)
     return made
@@ -348,22 +361,19 @@ def choose(run: Run, where: Path, runs: Path, device: str) -> tuple[tuple[Config
 
 
 def candidates(run: Run, where: Path) -> list[list[str]]:
-    """Sets of auxiliary domains for a target: the two nearest by `transfer.overlap`, and all but the target."""
-    from parser.config import DataConfig
+    """The auxiliary domains to try for a target: those nearest to it by `transfer.overlap`."""
     from parser.selection import Selection
     from parser.train import make_setup
     from parser.transfer import overlap
 
     target = run.stages[-1]
     mine = make_setup(Selection(where, target.data), target).vocab
-    everything = Selection(where, DataConfig(by=target.data.by))
-    others = sorted(set(everything.domains("train")) - set(target.data.only))
+    others = set(Selection(where, DataConfig(by=target.data.by)).domains("train")) - set(target.data.only)
     near = []
-    for name in others:
-        data = DataConfig(by=target.data.by, only=(name,))
-        near.append((-overlap(mine, make_setup(Selection(where, data), target).vocab), name))
-    nearest = [[name] for _, name in sorted(near)[:2]]
-    return [*nearest, others] if len(others) > 2 else nearest
+    for name in sorted(others):
+        rows = Selection(where, replace(run.stages[0].data, only=(name,)))
+        near.append((-overlap(mine, make_setup(rows, target).vocab), name))
+    return [[name] for _, name in sorted(near)[: run.auxiliary]]
 
 
 def _figures(directories: Sequence[Path], where: Path, run: Run, split: str, device: str) -> dict[str, Any]:
@@ -375,7 +385,7 @@ def _figures(directories: Sequence[Path], where: Path, run: Run, split: str, dev
 
     loaded = [load_model(directory, device) for directory in directories]
     setup, model, _ = loaded[0]
-    source = source_of(where, setup.config.data)
+    source = source_of(where, run.target or setup.config.data)
     pairs: list[tuple[Gold, Any]] = []
     rejected = source.manifest.rejected_splits.get(split, 0)
     figures = evaluate(

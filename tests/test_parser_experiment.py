@@ -47,7 +47,14 @@ seeds = [1]
 
 [variants.started]
 config = "tiny"
-start = { auxiliary = true, train = { epochs = 1 } }
+start = { auxiliary = 2, train = { epochs = 1 } }
+seeds = [1]
+
+[variants.together]
+config = "tiny"
+model = { domains = "ter" }
+data = { by = "intent" }
+together = true
 seeds = [1]
 
 [variants.both]
@@ -81,7 +88,7 @@ def test_an_experiment_runs_once_and_shows_its_table(folder):
     assert (folder / "results" / "plan.jsonl").read_text() == text, "runs with a line are skipped"
     lines = [json.loads(line) for line in text.splitlines()]
     places = [(line["corpus"], line["variant"], line["seed"]) for line in lines]
-    assert len(set(places)) == len(places) == 10
+    assert len(set(places)) == len(places) == 12
     for line in lines:
         hits = np.concatenate([unpack(packed) for packed in line["test"]["hits"].values()])
         assert hits.mean() == pytest.approx(line["test"]["exact_match"])
@@ -90,6 +97,9 @@ def test_an_experiment_runs_once_and_shows_its_table(folder):
     assert started["auxiliary"]["chosen"] in [tried for tried, _ in started["auxiliary"]["dev"]]
     assert "PlayMusicIntent" not in started["auxiliary"]["chosen"]
     assert started["settings"][1]["data.only"] == ["PlayMusicIntent"]
+    together = next(line for line in lines if line["variant"] == "together" and line["corpus"] == "few")
+    assert together["test"]["n"] == started["test"]["n"] < 25, "evaluated on the target alone"
+    assert "data.only" not in together["settings"][0] and together["settings"][0]["data.rows"] == 20
     table = first.stdout
     assert table.startswith("|  | mean | all | few | dev | over plain | 95 % | p | seeds |")
     assert "| best |" in table and "| both |" in table and " ± " in table
@@ -121,6 +131,7 @@ def test_hashes_follow_what_is_changed_and_nothing_else(folder):
         ("seeds = [1, 2]", "seed = [1, 2]", "unknown key `seed`; known: .*seeds"),
         ("model = { copy = false }", "model = { coppy = false }", "`model.coppy`; the nearest is `model.copy`"),
         ('title = "Invented"', "title = Invented", "Invalid value"),
+        ("auxiliary = 2", "auxiliary = 4", "auxiliary must lie between 0 and 3"),
     ],
 )
 def test_a_bad_plan_says_what_is_wrong(tmp_path, old, new, message):
