@@ -146,6 +146,10 @@ class TrainConfig:
     """Compile the forward pass with `torch.compile`; worth its minutes on a GPU only."""
     temperature: float = 1.0
     """Domains are sampled in proportion to (rows) ** (1 / temperature): 1 as they come, large evenly."""
+    vectors: str = ""
+    """A file of static word vectors, `model.word_dim` wide, text or binary; all its words are known, seen or not."""
+    vectors_most: int = 200_000
+    """So many vectors are read, from the beginning of the file."""
     encoder_rate: float = 1.0
     """Share of the learning rate for the encoder; 0 freezes it. For fine-tuning."""
     decoder_rate: float = 1.0
@@ -159,6 +163,7 @@ class TrainConfig:
             "window",
             "pool",
             "prefetch",
+            "vectors_most",
             "evaluate_every",
             "checkpoint_every",
         )

@@ -28,6 +28,7 @@ from parser.loader import Loader, describe_padding
 from parser.selection import source_of
 from parser.source import Source
 from parser.transfer import parts_of, take_over
+from parser.vectors import put_vectors, read_vectors
 from parser.vocab import Counts, Vocab, build_vocab
 
 Report = Callable[[dict[str, Any]], None]
@@ -109,6 +110,8 @@ def _run(
         torch.set_flush_denormal(True)
     torch.manual_seed(settings.seed)
     model = setup.build(device)
+    if settings.vectors and not resume and not older:
+        put_vectors(model, setup.vocab, read_vectors(setup.config))
     if older:
         take_over(model, setup.vocab, older[1], older[0].vocab)
     forward = torch.compile(model, dynamic=True) if settings.compile else model
@@ -209,7 +212,8 @@ def make_setup(source: Source, config: Config, before: Vocab | None = None) -> S
     ontology, counts = source.ontology(), Counts()
     for table in source.tables("train"):
         counts.add(table)
-    vocab = build_vocab(counts, ontology, config.model, source.manifest.tokeniser or "words-1", before)
+    extra = read_vectors(config).words if config.train.vectors else []
+    vocab = build_vocab(counts, ontology, config.model, source.manifest.tokeniser or "words-1", before, extra)
     return Setup(config, vocab, ontology, counts.values)
 
 

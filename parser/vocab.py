@@ -11,6 +11,7 @@ The symbols of one decision share one number line, `S` long, followed by the utt
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,6 +177,7 @@ def build_vocab(
     config: ModelConfig,
     tokeniser: str = "words-1",
     before: Vocab | None = None,
+    extra: Sequence[str] = (),
 ) -> Vocab:
     """The inventories of a model.
 
@@ -185,6 +187,7 @@ def build_vocab(
         config: says what may be generated.
         tokeniser: how `parse` will split text.
         before: of a model to start from, whose input words and characters stay known.
+        extra: further input words, of which there are vectors.
     """
     words: Counter[str] = Counter()
     for word, count in counts.words.items():
@@ -197,6 +200,8 @@ def build_vocab(
     if before is not None:
         known += [word for word in before.words[2:] if word not in words]
         characters |= set(before.chars[2:])
+    here = set(known)
+    known += [word for word in dict.fromkeys(extra) if word not in here]
     deepest = max([counts.deepest, *map(ontology.height, ontology.labels())])
     vocab = Vocab(
         words=["<pad>", "<unk>", *known],
