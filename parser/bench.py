@@ -35,7 +35,7 @@ from parser.loader import Loader, Step, describe_padding
 from parser.model import Model
 from parser.naive import naive_loss
 from parser.source import Source
-from parser.train import make_setup
+from parser.train import clip, make_setup
 
 WARM_STEPS = 300
 """Steps of training before parsing is timed: fresh weights write trees much longer than real ones."""
@@ -245,7 +245,7 @@ class Bench:
                 loss = self.model(batch.to(self.device), self.setup.config.train.unk)
             (loss / step.utterances).backward()
             total += loss.detach()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.setup.config.train.clip)
+        clip(self.model, self.setup.config.train.clip)
         self.optimizer.step()
         if self.device == "cpu":
             total.item()

@@ -29,5 +29,6 @@ class Dropout(nn.Module):
         if x.device.type != "cpu":
             return functional.dropout(x, self.share)
         bits = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-        keep = bits[: x.numel()].view(x.shape) >= round(self.share * 65536) - 32768
-        return x * keep.to(x.dtype).mul_(1 / (1 - self.share))
+        # Compared as floats and in place: to a mask of booleans and back is five times as slow.
+        keep = bits[: x.numel()].view(x.shape).float().ge_(round(self.share * 65536) - 32768)
+        return x * keep.mul_(1 / (1 - self.share)).to(x.dtype)

@@ -6,6 +6,8 @@ X word input   E encoder state
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -94,14 +96,28 @@ class Encoder(nn.Module):
         place = torch.arange(word_BW.size(1), device=word_BW.device)[None]
         length = inputs.length_B[:, None]
         mirror_BW = torch.where(place < length, length - 1 - place, place)
-        last_B1 = length - 1
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             x = self.dropout(x)
             right, _ = ahead(x)
-            left, _ = back(rows_at(x, mirror_BW))
-            final = torch.cat([rows_at(right, last_B1), rows_at(left, last_B1)], -1)[:, 0]
-            x = torch.cat([right, rows_at(left, mirror_BW)], -1)
+            left, _ = back(_Mirrored.apply(x, mirror_BW))
+            left = _Mirrored.apply(left, mirror_BW)
+            # The backward direction ends at the first word.
+            final = torch.cat([rows_at(right, length - 1)[:, 0], left[:, 0]], -1)
+            x = torch.cat([right, left], -1)
         return self.dropout(x), final
+
+
+class _Mirrored(torch.autograd.Function):
+    """`rows_at` for places that are their own inverse: the gradient is looked up too, where any other is added up."""
+
+    @staticmethod
+    def forward(ctx: Any, states_BWE: Tensor, mirror_BW: Tensor) -> Tensor:
+        ctx.save_for_backward(mirror_BW)
+        return rows_at(states_BWE, mirror_BW)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return rows_at(gradients[0], *ctx.saved_tensors), None
 
 
 def rows_at(states_BWE: Tensor, place_BT: Tensor) -> Tensor:

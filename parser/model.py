@@ -32,6 +32,11 @@ REACH = 10
 """Distances from the front pointer beyond this count as this."""
 
 
+def bar(mask: Tensor) -> Tensor:
+    """What a mask adds to scores: 0 where it is true, `NEVER` elsewhere. Added, it costs a fifth of a `masked_fill`."""
+    return mask.view(torch.uint8).float().sub_(1).mul_(-NEVER)
+
+
 class Memory:
     """An encoded batch: what every decision looks at."""
 
@@ -43,6 +48,7 @@ class Memory:
         self.place_W = place
         self.length_B = inputs.length_B
         self.padding_BW = place[None] >= inputs.length_B[:, None]
+        self.bar_BW = bar(~self.padding_BW)
         self.surface_BW = inputs.surface_BW
         self.lexical_BW = inputs.lexical_BW
         self.domain_B = inputs.domain_B
@@ -142,20 +148,18 @@ class Model(nn.Module):
         parts = [part for part in (history_BTH, stack_BTH) if part is not None]
         if self.config.context:
             parts += [self.parent(parent_BT), self.sibling(sibling_BT)]
-        near_BTW = None
+        near_attention = near_copy = None
         if self.config.front:
             inside = (front_BT < memory.length_B[:, None])[..., None]
             at = torch.minimum(front_BT, memory.length_B[:, None] - 1)
             parts.append(rows_at(memory.states_BWE, at) * inside)
-            near_BTW = (memory.place_W - front_BT[..., None]).clamp(-REACH, REACH) + REACH
+            near_attention, near_copy = (self._near(x, front_BT, memory) for x in (self.near_attention, self.near_copy))
         features = self.dropout(torch.cat(parts, -1))
-        hidden = self.dropout(torch.tanh(self._hidden(features, stack_BTH, memory, near_BTW)))
+        hidden = self.dropout(torch.tanh(self._hidden(features, stack_BTH, memory, near_attention)))
         scores = [self.symbols(hidden) if self.domains is None else self.domains(hidden, self.symbols, memory.domain_B)]
         if self.pointer is not None:
-            copy_BTW = self.pointer(hidden) @ memory.states_BWE.mT
-            if near_BTW is not None:
-                copy_BTW = copy_BTW + self.near_copy(near_BTW)[..., 0]
-            scores.append(copy_BTW.masked_fill(memory.padding_BW[:, None], NEVER))
+            copy_BTW = self.pointer(hidden) @ memory.states_BWE.mT + memory.bar_BW[:, None]
+            scores.append(copy_BTW if near_copy is None else copy_BTW + near_copy)
         else:
             scores.append(features.new_full((*hidden.shape[:2], len(memory.place_W)), NEVER))
         kinds = None if self.kinds is None else self.kinds(hidden)
@@ -167,15 +171,15 @@ class Model(nn.Module):
         if kinds is not None:
             return self._in_two_steps(scores, kinds.float(), labels, word, red)
         words = word[..., None].expand(*word.shape, scores.size(-1) - 1 - self.L)
-        return scores.masked_fill(~torch.cat([red[..., None], labels, words], -1), NEVER).log_softmax(-1)
+        return (scores + bar(torch.cat([red[..., None], labels, words], -1))).log_softmax(-1)
 
     def _in_two_steps(self, scores: Tensor, kinds: Tensor, labels: Tensor, word: Tensor, red: Tensor) -> Tensor:
         """First the action, then its label or word, as published.
 
         Where no word may come its kind is ruled out, so the lexicon, which is long, needs no mask of its own.
         """
-        kinds = kinds.masked_fill(~torch.stack([labels.any(-1), word, red], -1), NEVER).log_softmax(-1)
-        of_labels = scores[..., 1 : 1 + self.L].masked_fill(~labels, NEVER).log_softmax(-1) + kinds[..., 0:1]
+        kinds = (kinds + bar(torch.stack([labels.any(-1), word, red], -1))).log_softmax(-1)
+        of_labels = (scores[..., 1 : 1 + self.L] + bar(labels)).log_softmax(-1) + kinds[..., 0:1]
         of_words = scores[..., 1 + self.L :].log_softmax(-1) + kinds[..., 1:2]
         return torch.cat([kinds[..., 2:3], of_labels, of_words], -1)
 
@@ -204,12 +208,19 @@ class Model(nn.Module):
             energy = query_BTQ @ memory.states_BWE.mT
         else:
             energy = self.energy(torch.tanh(query_BTQ[:, :, None] + self.key(memory.states_BWE)[:, None]))[..., 0]
-        if near_BTW is not None:
-            energy = energy + self.near_attention(near_BTW)[..., 0]
-        weights = energy.masked_fill(memory.padding_BW[:, None], NEVER).softmax(-1)
+        energy = energy + memory.bar_BW[:, None]
+        weights = (energy if near_BTW is None else energy + near_BTW).softmax(-1)
         if memory.trace is not None:
             memory.trace.append(weights)
         return weights @ memory.states_BWE
+
+    @staticmethod
+    def _near(biases: nn.Embedding, front_BT: Tensor, memory: Memory) -> Tensor:
+        """[B, T, W]: the learned bias of every word, by its distance from the front; fronts share the rows of a table."""
+        width = len(memory.place_W)
+        front_V = torch.arange(width + 1, device=front_BT.device)
+        distance_VW = (memory.place_W - front_V[:, None]).clamp(-REACH, REACH) + REACH
+        return functional.embedding(front_BT, biases(distance_VW)[..., 0])
 
     # -- training: all actions of a batch at once ----------------------------------------------
 

@@ -11,8 +11,9 @@ import numpy as np
 def batches_of(actions: np.ndarray, words: np.ndarray, size: int, window: int, seed: Sequence[int]) -> list[np.ndarray]:
     """The batches of one pool of examples, as arrays of example numbers.
 
-    Within windows of `window` batches examples are sorted by their number of actions in pairs (4 and 5
-    count as equal), then by their number of words: padding is lost on both.
+    Within windows of `window` batches examples are sorted by their number of actions, then by their number of
+    words, upwards and downwards in turn: padding is lost on both, and where a batch holds two numbers of
+    actions, its words are of like length all the same.
 
     Args:
         actions, words: how many each example has.
@@ -26,7 +27,8 @@ def batches_of(actions: np.ndarray, words: np.ndarray, size: int, window: int, s
     batches = []
     for start in range(0, len(shuffled), span):
         part = shuffled[start : start + span]
-        part = part[np.lexsort((words[part], actions[part] // 2))]
+        upwards = np.where(actions[part] % 2 == 0, words[part], -words[part])
+        part = part[np.lexsort((upwards, actions[part]))]
         batches += [part[i : i + size] for i in range(0, len(part), size)]
     return [batches[i] for i in random.permutation(len(batches))]
 
