@@ -27,7 +27,7 @@ class Rules:
     """
 
     def __init__(self, legal: Legal, max_open: int, symbols: int) -> None:
-        self.S, self.L, self.max_open = symbols, len(legal.labels), max_open
+        self.S, self.L, self.max_open, self.ontology = symbols, len(legal.labels), max_open, legal.ontology
         self.levels = max_open + 2
         takes, required = legal.takes_PL.numpy(), legal.required_PL.numpy()
         self.once, self.required, self.least = (legal.once_PL & legal.takes_PL).numpy(), required, legal.least_P.numpy()
@@ -188,22 +188,29 @@ def picked(
     return rows
 
 
-class Tops:
-    """The stack-LSTM's top of R rows, and below every open node what a RED goes back to."""
+class Stacked:
+    """What the stack-LSTM and composition multiply with."""
 
-    def __init__(self, folded: Folded, gates: Gates) -> None:
+    def __init__(self, folded: Folded) -> None:
         assert folded.children_AA is not None
-        self.gates, self.S, self.L = gates, folded.S, folded.model.L
+        self.S, self.L = folded.S, folded.model.L
         self.recur_HX = doubled(turned(folded.stack_hh), folded.H)
         self.children_AA, self.node_PA = turned(folded.children_AA), array(folded.node_PA)
         self.embed_SA = array(folded.embed_SA)
+
+
+class Tops:
+    """The stack-LSTM's top of R rows, and below every open node what a RED goes back to."""
+
+    def __init__(self, weights: Stacked, gates: Gates) -> None:
+        self.gates, self.weights, self.S, self.L = gates, weights, weights.S, weights.L
 
     def begin(self, start: tuple[Array, Array], levels: int) -> None:
         """Empty stacks."""
         self.h_RH, self.c_RH = start
         rows, width = self.h_RH.shape
         self.below_RDX = np.zeros((rows, levels, 2 * width), np.float32)
-        self.total_RDA = np.zeros((rows, levels, self.embed_SA.shape[1]), np.float32)
+        self.total_RDA = np.zeros((rows, levels, self.weights.embed_SA.shape[1]), np.float32)
         self.many_RD = np.zeros((rows, levels), np.float32)
 
     def keep(self, rows: Array) -> None:
@@ -230,7 +237,7 @@ class Tops:
         """
         size = self.h_RH.shape[1]
         below, total, many = (x.reshape(-1, *x.shape[2:]) for x in (self.below_RDX, self.total_RDA, self.many_RD))
-        vector = picked(choice_R, self.S, self.embed_SA, copies, source, words[0])
+        vector = picked(choice_R, self.S, self.weights.embed_SA, copies, source, words[0])
         gates = self.gates.chosen(choice_R, self.S, copies, source, words[1])
         red = (choice_R == RED_SYMBOL).nonzero()[0]
         opens = ((choice_R > RED_SYMBOL) & (choice_R <= self.L)).nonzero()[0]
@@ -241,8 +248,8 @@ class Tops:
         if len(red):
             at = at_R[red]
             mean = total[at] / np.maximum(1, many[at])[:, None]
-            node = times(mean, self.children_AA)
-            node += self.node_PA[parent_R[red]]
+            node = times(mean, self.weights.children_AA)
+            node += self.weights.node_PA[parent_R[red]]
             vector[red] = tanh(node)
             gates[red] = self.gates.of(node)
             self.h_RH[red], self.c_RH[red] = below[at, :size], below[at, size:]
@@ -250,5 +257,5 @@ class Tops:
             many[at - 1] += 1
         total[at_R[leaves]] += vector[leaves]
         many[at_R[leaves]] += 1
-        gates += times(self.h_RH, self.recur_HX)
+        gates += times(self.h_RH, self.weights.recur_HX)
         self.h_RH = step(gates, self.c_RH)

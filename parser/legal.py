@@ -30,7 +30,7 @@ class Legal:
     """
 
     def __init__(self, ontology: Ontology, labels: list[str]) -> None:
-        self.labels = labels
+        self.labels, self.ontology = labels, ontology
         number = {label: i for i, label in enumerate(labels)}
         size = len(labels)
         self.takes_PL = torch.zeros(size + 1, size, dtype=torch.bool)

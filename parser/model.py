@@ -216,7 +216,7 @@ class Model(nn.Module):
 
     @staticmethod
     def _near(biases: nn.Embedding, front_BT: Tensor, memory: Memory) -> Tensor:
-        """[B, T, W]: the learned bias of every word, by its distance from the front; fronts share the rows of a table."""
+        """[B, T, W]: the bias of every word by its distance from the front, as rows of a table."""
         width = len(memory.place_W)
         front_V = torch.arange(width + 1, device=front_BT.device)
         distance_VW = (memory.place_W - front_V[:, None]).clamp(-REACH, REACH) + REACH

@@ -2,8 +2,8 @@
 
 The sums are those of `folded`, the result that of `decode` up to rounding. A step is one product with the
 history's state and some sixty array operations, each on the rows that it concerns, so one utterance is answered
-with little delay and a large batch spends its time on arithmetic. A row that comes near its budget of actions,
-where the mask needs sums over all open nodes, is handed to `decode`.
+with little delay and a large batch spends its time on arithmetic. A few utterances, and a row that comes near its
+budget of actions, where the mask needs sums over all open nodes, go to `single`, one by one.
 
     R rows, longest first   W words   N = R W words of all rows in one line   S symbols   L labels
     H, E, F, Q as in `folded`
@@ -19,9 +19,13 @@ import torch
 
 from parser.arrays import Array, Layer, Reader, array, doubled, step, tanh, times, turned
 from parser.decode import ACTIONS_PER_WORD, SHRINK, SPARE_ACTIONS, Parse, Search, parse_of
-from parser.growth import Gates, Growth, Rules, Tops
+from parser.growth import Gates, Growth, Rules, Stacked, Tops
 from parser.model import NEVER, REACH
+from parser.single import Single
 from parser.vocab import Vocab
+
+FEW = 3
+"""So many utterances are parsed sooner one after the other."""
 
 
 class _Words:
@@ -64,7 +68,7 @@ class Quick:
     """A greedy search for a CPU.
 
     Args:
-        search: its tables are used, and it parses the rows that this one hands on.
+        search: its tables are used, and it makes beams.
     """
 
     def __init__(self, search: Search) -> None:
@@ -75,6 +79,7 @@ class Quick:
         with torch.inference_mode():
             self._tables(model, folded)
         self.rules = Rules(model.legal, self.vocab.max_open, self.S)
+        self.single = Single(self)
 
     def _tables(self, model: Any, folded: Any) -> None:
         c = self.config
@@ -107,7 +112,7 @@ class Quick:
             self.recur_HX = doubled(turned(folded.recur_XH), self.H)
         if c.stack:
             self.stack = Gates(folded.stack_in, folded.stack_bias, folded.stack_S4H, self.H)
-            self.stack_HF = turned(folded.stack_FH)
+            self.stack_HF, self.stacked = turned(folded.stack_FH), Stacked(folded)
         starts = {"history": getattr(model, "history_start", None), "stack": getattr(model, "stack_start", None)}
         self.starts = {k: None if v is None else (turned(v.weight), array(v.bias)) for k, v in starts.items()}
 
@@ -119,12 +124,15 @@ class Quick:
         if beam > 1:
             return self.search.parse(utterances, beam)
         with np.errstate(over="ignore"), torch.inference_mode():
-            found = self.run(utterances)
-        parses = {i: parse_of(utterances[i], choices, score, self.vocab) for i, (choices, score) in found.items()}
-        left = [i for i in range(len(utterances)) if i not in parses]
-        if left:
-            parses |= dict(zip(left, self.search.parse([utterances[i] for i in left]), strict=True))
-        return [parses[i] for i in range(len(utterances))]
+            found = self.run(utterances) if len(utterances) > FEW else {}
+            for i in range(len(utterances)):
+                if i not in found:
+                    found[i] = self.single.run(utterances[i], self._ways([utterances[i]]).get(0))
+        return [parse_of(words, *found[i], self.vocab) for i, words in enumerate(utterances)]
+
+    def _ways(self, utterances: Sequence[list[str]]) -> dict[int, Ways]:
+        """By number of the utterance, where a word may be written in several ways that are taken together."""
+        return _repeated(utterances, self.vocab) if self.config.marginal and self.config.copy else {}
 
     def run(self, utterances: Sequence[list[str]]) -> dict[int, tuple[list[int], float]]:
         """(choices, score) by number of the utterance, of all that keep clear of their budget."""
@@ -133,13 +141,13 @@ class Quick:
         utterance_R = np.argsort(-length_U, kind="stable")
         words, final_RE = self._read([utterances[i] for i in utterance_R.tolist()], length_U[utterance_R])
         growth = Growth(self.rules, SPARE_ACTIONS + ACTIONS_PER_WORD * length_U[utterance_R])
-        ways = _repeated(utterances, self.vocab) if c.marginal and c.copy else {}
+        ways = self._ways(utterances)
         if c.history:
-            h, cell = self._start("history", final_RE)
+            h, cell = self.start("history", final_RE)
             h = step(times(h, self.recur_HX)[:, : 4 * H] + self.history.symbols_S4H[S], cell)
         if c.stack:
-            tops = Tops(self.search.folded, self.stack)
-            tops.begin(self._start("stack", final_RE), self.rules.levels)
+            tops = Tops(self.stacked, self.stack)
+            tops.begin(self.start("stack", final_RE), self.rules.levels)
         front_R, score_R = np.zeros(len(length_U), np.int64), np.zeros(len(length_U))
         taken: list[tuple[Array, Array]] = []
         steps_U, score_U = np.zeros(len(length_U), np.int64), np.zeros(len(length_U))
@@ -214,7 +222,7 @@ class Quick:
             states, final = layer.states(gates, at_RW, at_RW[row_R1, mirror_RW], length_R)
         return _Words(self, states, length_R, width), final
 
-    def _start(self, name: str, final_RE: Array) -> tuple[Array, Array]:
+    def start(self, name: str, final_RE: Array) -> tuple[Array, Array]:
         if (layer := self.starts[name]) is None:
             zero = np.zeros((len(final_RE), self.H), np.float32)
             return zero, zero.copy()
@@ -273,7 +281,7 @@ def _log_softmax(scores: Array) -> Array:
     return scores
 
 
-class _Ways:
+class Ways:
     """With `marginal`: which positions of an utterance hold the same word, and its lexicon symbol."""
 
     def __init__(self, words: list[str], lexical: list[int]) -> None:
@@ -298,11 +306,11 @@ class _Ways:
         return symbols + int(likeliest[b]), float(together[b])
 
 
-def _repeated(utterances: Sequence[list[str]], vocab: Vocab) -> dict[int, _Ways]:
+def _repeated(utterances: Sequence[list[str]], vocab: Vocab) -> dict[int, Ways]:
     """By number, the utterances in which some word can be written in several ways."""
     ways = {}
     for number, words in enumerate(utterances):
         lexical = [vocab.lexical(word) for word in words]
         if len(set(words)) < len(words) or max(lexical) >= 0:
-            ways[number] = _Ways(words, lexical)
+            ways[number] = Ways(words, lexical)
     return ways

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from parser import Parser, load
 from parser.decode import Parse
+from parser.memory import keep_freed_memory
 
 _parser: Parser | None = None  # in the child only
 
@@ -51,6 +52,7 @@ def _begin(directory: str, device: str, threads: int) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):  # the parent ends us, when all that waits is parsed
         signal.signal(number, signal.SIG_IGN)
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     _parser = load(directory, device)

@@ -35,7 +35,9 @@ def device(name: str, threads: int) -> str:
     import torch
 
     from parser.config import ConfigError
+    from parser.memory import keep_freed_memory
 
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     if name == "auto":
