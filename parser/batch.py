@@ -72,6 +72,7 @@ class Batch(Input):
 
     real_BT: where there is an action.   actions: how many there are.
     copying_K, source_K: the actions that copy, as places in [B T], and their words, as places in [B W].
+    kind_BT: 0 for NT, 1 for TER, 2 for RED and padding.   opening_K, leaf_K: the NT and the TER, as places in [B T].
     blocked_X3: (row, step, label) of children that may not come again.
     The stack as a wavefront, over the N real actions numbered row by row; empty without a stack:
     level_sizes: how many elements lie at each depth; order_N: the actions by depth;
@@ -90,6 +91,9 @@ class Batch(Input):
     red_BT: Tensor
     copying_K: Tensor
     source_K: Tensor
+    kind_BT: Tensor
+    opening_K: Tensor
+    leaf_K: Tensor
     blocked_X3: Tensor
     order_N: Tensor
     under_N: Tensor
@@ -132,6 +136,7 @@ class Examples:
         self.characters, self.letters = _spelled(self.columns.spellings, vocab)
         names = table["domain"].to_pylist()
         self.domain = np.array([vocab.domain(name) for name in names] if vocab.domains else [0] * len(names))
+        self.labels = len(vocab.labels)
 
     def __len__(self) -> int:
         return len(self.columns.word)
@@ -153,6 +158,8 @@ class Examples:
         steps = {f"{name}_BT": torch.from_numpy(getattr(cols, name).pad(rows, fill)) for name, fill in _FILL.items()}
         copy_BT = steps["copy_BT"].numpy()
         row, step = np.nonzero(copy_BT >= 0)
+        symbol_BT = steps["symbol_BT"].numpy()
+        leaves, opens = (copy_BT >= 0) | (symbol_BT > self.labels), (symbol_BT > 0) & (symbol_BT <= self.labels)
         pairs, owner = cols.blocked.flat(rows)
         nothing = torch.zeros(0, dtype=torch.long)
         order, under, sizes = self._levels(rows, count) if self.stack else (nothing, nothing, [])
@@ -167,6 +174,9 @@ class Examples:
             real_BT=torch.from_numpy(np.arange(count.max())[None] < count[:, None]),
             copying_K=torch.from_numpy(row * copy_BT.shape[1] + step),
             source_K=torch.from_numpy(row * surface_BW.shape[1] + copy_BT[row, step]),
+            kind_BT=torch.from_numpy(np.where(opens, 0, np.where(leaves, 1, 2))),
+            opening_K=torch.from_numpy(np.flatnonzero(opens)),
+            leaf_K=torch.from_numpy(np.flatnonzero(leaves)),
             blocked_X3=torch.from_numpy(np.concatenate([owner[:, None], pairs], 1)),
             order_N=order,
             under_N=under,

@@ -145,6 +145,25 @@ class Model(nn.Module):
             parent_BT, sibling_BT, front_BT: as in `batch.Columns`.
             legal: labels [B, T, L], word [B, T], RED [B, T] that may come.
         """
+        hidden_BTH, near_copy = self._looked(memory, history_BTH, stack_BTH, parent_BT, sibling_BT, front_BT)
+        kinds = None if self.kinds is None else self.kinds(hidden_BTH)
+        if self.domains is None:
+            symbols = self.symbols(hidden_BTH)
+        else:
+            symbols = self.domains(hidden_BTH, self.symbols, memory.domain_B)
+        copies = self._copy_scores(hidden_BTH, near_copy, memory)
+        return self.normalise(torch.cat([symbols, copies], -1), kinds, legal)
+
+    def _looked(
+        self,
+        memory: Memory,
+        history_BTH: Tensor | None,
+        stack_BTH: Tensor | None,
+        parent_BT: Tensor,
+        sibling_BT: Tensor,
+        front_BT: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:
+        """([B, T, H] what a decision is made from, [B, T, W] biases of positions or None)"""
         parts = [part for part in (history_BTH, stack_BTH) if part is not None]
         if self.config.context:
             parts += [self.parent(parent_BT), self.sibling(sibling_BT)]
@@ -155,15 +174,15 @@ class Model(nn.Module):
             parts.append(rows_at(memory.states_BWE, at) * inside)
             near_attention, near_copy = (self._near(x, front_BT, memory) for x in (self.near_attention, self.near_copy))
         features = self.dropout(torch.cat(parts, -1))
-        hidden = self.dropout(torch.tanh(self._hidden(features, stack_BTH, memory, near_attention)))
-        scores = [self.symbols(hidden) if self.domains is None else self.domains(hidden, self.symbols, memory.domain_B)]
-        if self.pointer is not None:
-            copy_BTW = self.pointer(hidden) @ memory.states_BWE.mT + memory.bar_BW[:, None]
-            scores.append(copy_BTW if near_copy is None else copy_BTW + near_copy)
-        else:
-            scores.append(features.new_full((*hidden.shape[:2], len(memory.place_W)), NEVER))
-        kinds = None if self.kinds is None else self.kinds(hidden)
-        return self.normalise(torch.cat(scores, -1), kinds, legal)
+        hidden = torch.tanh(self._hidden(features, stack_BTH, memory, near_attention))
+        return self.dropout(hidden), near_copy
+
+    def _copy_scores(self, hidden_BTH: Tensor, near_BTW: Tensor | None, memory: Memory) -> Tensor:
+        """[B, T, W]"""
+        if self.pointer is None:
+            return hidden_BTH.new_full((*hidden_BTH.shape[:2], len(memory.place_W)), NEVER)
+        copy_BTW = self.pointer(hidden_BTH) @ memory.states_BWE.mT + memory.bar_BW[:, None]
+        return copy_BTW if near_BTW is None else copy_BTW + near_BTW
 
     def normalise(self, scores: Tensor, kinds: Tensor | None, legal: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Log-probabilities [..., S + W] from scores [..., S + W], and [..., 3] of kinds in two steps, under a mask."""
@@ -236,8 +255,74 @@ class Model(nn.Module):
         if self.config.stack:
             stack = self._stack_states(batch, vectors, memory)
         legal = self._legal(batch)
+        if self.kinds is not None and self.domains is None:
+            return self._loss_in_two_steps(batch, memory, history, stack, legal)
         logp = self.decide(memory, history, stack, batch.parent_BT, batch.sibling_BT, batch.front_BT, legal)
         return -(self._gold(logp, batch, memory) * batch.real_BT).sum()
+
+    def _loss_in_two_steps(
+        self,
+        batch: Batch,
+        memory: Memory,
+        history_BTH: Tensor | None,
+        stack_BTH: Tensor | None,
+        legal: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        """The loss where the kind of action comes first: labels are scored where one is opened, words where one comes.
+
+        The lexicon is long, so this is what makes such a model trainable.
+        """
+        assert self.kinds is not None
+        hidden_BTH, near_copy = self._looked(
+            memory, history_BTH, stack_BTH, batch.parent_BT, batch.sibling_BT, batch.front_BT
+        )
+        labels, word, red = legal
+        kinds = self.kinds(hidden_BTH).float() + bar(torch.stack([labels.any(-1), word, red], -1))
+        gold = (kinds.log_softmax(-1).gather(-1, batch.kind_BT[..., None])[..., 0] * batch.real_BT).sum()
+        line_NH, (weight, bias) = hidden_BTH.flatten(0, 1), (self.symbols.weight, self.symbols.bias)
+
+        opens = functional.linear(line_NH[batch.opening_K], weight[1 : 1 + self.L], bias[1 : 1 + self.L]).float()
+        opens = (opens + bar(labels.flatten(0, 1)[batch.opening_K])).log_softmax(-1)
+        gold = gold + opens.gather(-1, batch.symbol_BT.flatten()[batch.opening_K, None] - 1).sum()
+
+        skipped = 1 + self.L
+        at_K = batch.leaf_K
+        row_K = torch.div(at_K, batch.real_BT.size(1), rounding_mode="floor")
+        lexicon = functional.linear(line_NH[at_K], weight[skipped:], bias[skipped:]).float()
+        copies = self._copy_scores(hidden_BTH, near_copy, memory).flatten(0, 1)[at_K].float()
+        logp = torch.cat([lexicon, copies], -1).log_softmax(-1)
+        symbol, copy, surface, lexical = (
+            x.flatten()[at_K] for x in (batch.symbol_BT, batch.copy_BT, batch.surface_BT, batch.lexical_BT)
+        )
+        target = torch.where(copy >= 0, self.S + copy, symbol) - skipped
+        return -(gold + self._ways(logp, target, surface, lexical, memory.surface_BW[row_K], skipped).sum())
+
+    def _ways(
+        self,
+        logp_KX: Tensor,
+        target_K: Tensor,
+        surface_K: Tensor,
+        lexical_K: Tensor,
+        surface_KW: Tensor,
+        skipped: int = 0,
+    ) -> Tensor:
+        """[...] log-probability of the gold action, with `marginal` of all ways to write its word.
+
+        Args:
+            logp_KX: of symbols, the first `skipped` left out, and positions.
+            target_K: the gold place in it.
+            surface_K, lexical_K: the gold word's spelling and lexicon symbol, -1 for none.
+            surface_KW: the spelling of every position.
+            skipped: symbols left out.
+        """
+        gold = logp_KX.gather(-1, target_K[..., None])[..., 0]
+        if not self.config.marginal:
+            return gold
+        # A word may be written in several ways: every position that holds it, and the lexicon.
+        same = (surface_K[..., None] == surface_KW) & (surface_K >= 0)[..., None]
+        lexical = logp_KX.gather(-1, (lexical_K - skipped).clamp(min=0)[..., None]) + bar(lexical_K >= 0)[..., None]
+        ways = torch.cat([logp_KX[..., self.S - skipped :] + bar(same), lexical], -1)
+        return torch.where(surface_K >= 0, ways.logsumexp(-1), gold)
 
     def _gold_vectors(self, batch: Batch, memory: Memory) -> Tensor:
         """`action_vectors` of the gold actions: a product for those that copy only."""
@@ -253,15 +338,7 @@ class Model(nn.Module):
     def _gold(self, logp: Tensor, batch: Batch, memory: Memory) -> Tensor:
         """[B, T] log-probability of the gold action."""
         target = torch.where(batch.copy_BT >= 0, self.S + batch.copy_BT, batch.symbol_BT).clamp(min=0)
-        gold = logp.gather(-1, target[..., None])[..., 0]
-        if not self.config.marginal:
-            return gold
-        # A word may be written in several ways: every position that holds it, and the lexicon.
-        same = (batch.surface_BT[..., None] == memory.surface_BW[:, None]) & (batch.surface_BT >= 0)[..., None]
-        ways = logp[..., self.S :].masked_fill(~same, NEVER)
-        lexical = logp.gather(-1, batch.lexical_BT.clamp(min=0)[..., None])
-        ways = torch.cat([ways, lexical.masked_fill((batch.lexical_BT < 0)[..., None], NEVER)], -1)
-        return torch.where(batch.surface_BT >= 0, ways.logsumexp(-1), gold)
+        return self._ways(logp, target, batch.surface_BT, batch.lexical_BT, memory.surface_BW[:, None])
 
     def _legal(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         labels = self.legal.takes_PL[batch.parent_BT]

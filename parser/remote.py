@@ -1,18 +1,29 @@
-"""A parser in a process of its own, so that HTTP and parsing do not share one interpreter."""
+"""A parser in a process of its own, so that HTTP and parsing do not share one interpreter.
+
+One pipe leads to it: a batch goes there, its parses come back. When the process dies the pipe is closed, so whoever
+waits for parses is told at once.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from parser import Parser, load
+from parser import load
 from parser.decode import Parse
 from parser.memory import keep_freed_memory
 
-_parser: Parser | None = None  # in the child only
+_PATIENCE = 10.0
+"""Seconds that the process has to end by itself."""
+
+
+class ParserGone(RuntimeError):
+    """The process that parses has ended."""
 
 
 class Remote:
@@ -24,30 +35,61 @@ class Remote:
 
     Raises:
         parser.checkpoint.CheckpointError: the directory is no model.
+        ParserGone: the child could not start.
     """
 
     def __init__(self, directory: str | Path, device: str, threads: int) -> None:
         self.local = load(directory, "cpu")  # splits text into words, and finds a bad directory at once
-        self.pool = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(str(directory), device, threads)
-        )
+        if threads:  # NumPy's own products have threads too, and read this when the child loads it
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._one_at_a_time = threading.Lock()
+        self.process = context.Process(target=_work, args=(theirs, str(directory), device, threads), daemon=True)
+        self.process.start()
+        theirs.close()  # the child's end is the child's alone, or its death would not close the pipe
         self.parse_many([["warm", "up"]] * 20)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child can parse."""
+        return self.process.is_alive()
 
     def words(self, utterance: str | Sequence[str], number: int = 1) -> list[str]:
         """See `Parser.words`."""
         return self.local.words(utterance, number)
 
     def parse_many(self, utterances: Sequence[list[str]], batch_size: int = 128, beam: int = 1) -> list[Parse]:
-        """See `Parser.parse_many`."""
-        return self.pool.submit(_parse, utterances, batch_size, beam).result()
+        """See `Parser.parse_many`.
+
+        Raises:
+            ParserGone: the child has ended.
+            RuntimeError: what the child raised, by name.
+        """
+        with self._one_at_a_time:
+            try:
+                self._pipe.send((utterances, batch_size, beam))
+                parses: list[Parse] | str = self._pipe.recv()
+            except (OSError, EOFError) as error:
+                self.process.join(1)
+                code = self.process.exitcode
+                raise ParserGone(
+                    f"the process that parses has ended with code {code}; start the server anew"
+                ) from error
+        if isinstance(parses, str):
+            raise RuntimeError(parses)
+        return parses
 
     def close(self) -> None:
         """End the child."""
-        self.pool.shutdown()
+        self._pipe.close()
+        self.process.join(_PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
 
 
-def _begin(directory: str, device: str, threads: int) -> None:
-    global _parser
+def _work(pipe: Connection, directory: str, device: str, threads: int) -> None:
+    """The child: parse until the pipe is closed."""
     import torch
 
     for number in (signal.SIGTERM, signal.SIGINT):  # the parent ends us, when all that waits is parsed
@@ -55,9 +97,17 @@ def _begin(directory: str, device: str, threads: int) -> None:
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
-    _parser = load(directory, device)
-
-
-def _parse(utterances: Sequence[list[str]], batch_size: int, beam: int) -> list[Parse]:
-    assert _parser is not None
-    return _parser.parse_many(utterances, batch_size, beam)
+    ready = load(directory, device)
+    while True:
+        try:
+            utterances, batch_size, beam = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer: list[Parse] | str = ready.parse_many(utterances, batch_size, beam)
+        except Exception as error:
+            answer = f"{type(error).__name__}: {error}"
+        try:
+            pipe.send(answer)
+        except OSError:
+            return

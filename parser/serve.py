@@ -1,7 +1,7 @@
 """A parser behind HTTP: requests that come together are parsed together, and too many are refused at once.
 
     POST /parse     {"utterances": ["play jazz"]} -> {"parses": [{"tree": ..., "score": ..., ...}]}
-    GET  /health    200 while it takes requests, 503 while it stops
+    GET  /health    200 while it takes requests, 503 while it stops and when the process that parses has died
     GET  /metrics   for Prometheus          GET /docs   the OpenAPI page
 
 One thread hands batches to the parser, which lives in a process of its own (`remote`). Requests wait in a queue of
@@ -13,6 +13,7 @@ served stays served when more comes.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from pydantic import BaseModel, Field
 
 from parser.decode import Parse
+from parser.remote import ParserGone
 
 MOST_UTTERANCES, MOST_CHARACTERS = 256, 2000
 """Of one request, and of one utterance."""
@@ -63,7 +65,7 @@ class Answer(BaseModel):
 
 
 class Speaks(Protocol):
-    """What is asked of a parser: `parser.Parser` and `remote.Remote` have it."""
+    """What is asked of a parser: `parser.Parser` and `remote.Remote` have it; `alive` is asked too."""
 
     def words(self, utterance: str, number: int = 1) -> list[str]: ...
 
@@ -216,10 +218,11 @@ def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
         lifespan=alive,
     )
     metrics = batcher.metrics
-    refused: dict[int | str, dict[str, Any]] = {503: {"description": "The queue is full, or the server stops."}}
+    why = "The queue is full, the server stops, or the process that parses has ended."
+    refused: dict[int | str, dict[str, Any]] = {503: {"description": why}}
 
-    @app.post("/parse", responses=refused)
-    async def parse(request: Request) -> Answer:
+    @app.post("/parse", response_model=Answer, responses=refused)
+    async def parse(request: Request) -> Response:
         """Parse utterances; the answer is in their order."""
         began = time.perf_counter()
         utterances = []
@@ -234,16 +237,26 @@ def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
         except Full:
             metrics.requests.labels("refused").inc()
             raise HTTPException(503, "the queue is full; come again", headers={"Retry-After": "1"}) from None
+        except ParserGone as error:
+            metrics.requests.labels("failed").inc()
+            raise HTTPException(503, str(error)) from error
+        except RuntimeError:
+            metrics.requests.labels("failed").inc()
+            raise
         metrics.requests.labels("done").inc()
         metrics.utterances.inc(len(parses))
         metrics.seconds.observe(time.perf_counter() - began)
-        return Answer(parses=[_parsed(t, p, request.nbest) for t, p in zip(request.utterances, parses, strict=True)])
+        # Written as it is: to check our own answer against its schema costs as much as to parse it.
+        rows = [_parsed(t, p, request.nbest) for t, p in zip(request.utterances, parses, strict=True)]
+        return Response(json.dumps({"parses": rows}, ensure_ascii=False), media_type="application/json")
 
     @app.get("/health", responses=refused)
     async def health() -> dict[str, str | int]:
-        """Whether it takes requests."""
+        """Whether it takes requests and can parse."""
         if batcher.stopping:
             raise HTTPException(503, "stopping")
+        if not getattr(parser, "alive", True):
+            raise HTTPException(503, "the process that parses has ended")
         return {"status": "ok", "model": name, "waiting": batcher.waiting}
 
     @app.get("/metrics", response_class=Response)
@@ -254,10 +267,12 @@ def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
     return app
 
 
-def _parsed(text: str, parse: Parse, nbest: int) -> Parsed:
+def _parsed(text: str, parse: Parse, nbest: int) -> dict[str, Any]:
+    """The fields of `Parsed`."""
     several = [_tree(p) for p in (parse, *parse.others)][:nbest] if nbest > 1 else []
-    return Parsed(utterance=text, words=parse.words, nbest=several, **_tree(parse).model_dump())
+    return {**_tree(parse), "utterance": text, "words": parse.words, "nbest": several}
 
 
-def _tree(parse: Parse) -> Tree:
-    return Tree(tree=str(parse.tree), positions=parse.positions, score=parse.score)
+def _tree(parse: Parse) -> dict[str, Any]:
+    """The fields of `Tree`."""
+    return {"tree": str(parse.tree), "positions": parse.positions, "score": parse.score}
