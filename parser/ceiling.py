@@ -51,8 +51,8 @@ def forward_flops(model: Model, batch: Batch) -> int:
     elif c.attention == "additive":
         total += actions * model.query.in_features * H + words * E * H + pairs * (H + E)
     total += actions * model.hidden.in_features * H
-    if c.joint:
-        total += actions * H * model.S
+    if c.joint or model.domains is not None:
+        total += actions * H * (model.S + (0 if c.joint else 3))
     else:
         total += actions * H * 3 + len(batch.opening_K) * H * model.L + len(batch.leaf_K) * H * (model.S - 1 - model.L)
     return 2 * total

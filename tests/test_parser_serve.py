@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from parser import Parser
 from parser.__main__ import app as commands
+from parser.remote import ParserGone, Remote
 from parser.serve import Batcher, application
 from parser.traffic import send
 from parser.train import train
@@ -133,12 +134,36 @@ def test_stopping_answers_what_waits(ready):
     assert asyncio.run(serving(gate, work)) == (200, 503, 503)
 
 
-def test_the_command_serves_under_load_and_ends_on_sigterm(tmp_path):
-    train(write_shards(tmp_path / "s"), tmp_path / "m", tiny())
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    train(write_shards(folder / "s"), folder / "m", tiny())
+    return folder / "m"
+
+
+def test_health_fails_when_the_parser_has_died(trained):
+    remote = Remote(trained, "cpu", 1)
+
+    async def work(client, batcher):
+        alive = await client.get("/health"), await client.post("/parse", json={"utterances": ["play jazz"]})
+        remote.process.kill()
+        remote.process.join(30)
+        return alive, await client.get("/health"), await client.post("/parse", json={"utterances": ["play jazz"]})
+
+    alive, health, answer = asyncio.run(serving(remote, work))
+    remote.close()
+    assert [one.status_code for one in alive] == [200, 200]
+    assert (health.status_code, answer.status_code) == (503, 503)
+    assert "has ended" in health.json()["detail"]
+    with pytest.raises(ParserGone, match="start the server anew"):
+        remote.parse_many([["play", "jazz"]])
+
+
+def test_the_command_serves_under_load_and_ends_on_sigterm(trained, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    call = [sys.executable, "-m", "parser", "serve", "--model", str(tmp_path / "m"), "--port", port, "--device", "cpu"]
+    call = [sys.executable, "-m", "parser", "serve", "--model", str(trained), "--port", port, "--device", "cpu"]
     server = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
