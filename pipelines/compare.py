@@ -73,11 +73,12 @@ def utterances(directory: str | Path) -> Iterator[Utterance]:
     Raises:
         ShardError: not a data set.
     """
-    from grammar import shard
+    from pipelines import dataset
 
-    for split in shard.read_manifest(directory).splits:
-        for table in shard.read_split(directory, split):
-            for row in table.to_pylist():
+    manifest = dataset.manifest(directory)
+    for split in manifest.splits:
+        for batch in dataset.batches(directory, manifest, split):
+            for row in batch.to_pylist():
                 (_, _, intent), *spans = _labels(row)
                 yield Utterance(
                     row["corpus"], row["file"], row["line"], split, row["utterance"], row["words"], [intent], spans

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -21,13 +19,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from grammar import shard
 from grammar.actions import Action, Kind, State, TransitionError
 from grammar.infer import Counts
 from grammar.ontology import Ontology, loads
-from pipelines import card, publish, shapes
+from pipelines import card, dataset, lock, publish, shapes, storage
 from pipelines.compose import Clause, Recipe, compound, coordinate, draws, text_of, times, values
 from pipelines.formats.features import tree_of
 from pipelines.index import indexed_table
@@ -69,47 +66,50 @@ def compose(
         FileExistsError: the output is there and is not to be overwritten, or is no data set.
         ValueError: nothing could be composed, or was before.
     """
-    root, target = Path(directory), Path(output).resolve()
-    manifest = shard.read_manifest(root)
+    root, target = storage.local(str(directory)), publish.absolute(str(output))
+    manifest = dataset.manifest(root)
     for split in splits:
         if split not in manifest.splits:
             raise shard.ShardError(f"{root} has no split `{split}`; its splits are {', '.join(manifest.splits)}")
     if manifest.rows_composed:
         raise ValueError(f"{root} holds composed rows already; compose from the data set that it was made from")
-    if target == root.resolve():
+    if target == publish.absolute(root):
         raise FileExistsError(f"{target} is the data set that is read; give another `--output`")
-    publish.clear_up(target)
-    publish.make_room(target, overwrite)
-    given = (root / shard.ONTOLOGY).read_text(encoding="utf-8") if manifest.options.get("ontology") else ""
-    build = target.with_name(f".{target.name}.{os.getpid()}.build")
-    try:
-        build.mkdir(parents=True)
-        tasks = []
-        for split in sorted(manifest.splits):
-            pool = gather(root, split, recipe.seed) if not splits or split in splits else Pool([], {})
-            for name in sorted(entry["file"] for entry in manifest.shards):
-                if name.startswith(f"{split}-"):
-                    files = str(root / name), str(build / name)
-                    tasks.append(_Task(*files, pool, recipe, manifest.tokeniser, given))
-        if workers > 1:
-            with ProcessPoolExecutor(workers) as executor:
-                done = list(executor.map(_shard, tasks))
-        else:
-            done = [_shard(task) for task in tasks]
-        if not any(one.composed for one in done):
-            raise ValueError("nothing was composed: no split has two single requests, or the rates are too small")
-        _finish(root, build, manifest, recipe, done, given)
-        publish.reveal(build, target)
-    finally:
-        shutil.rmtree(build, ignore_errors=True)
+    with lock.hold(target):
+        publish.clear_up(target)
+        publish.make_room(target, overwrite)
+        publish.forget(target, "")
+        given = storage.read(storage.join(root, shard.ONTOLOGY)).decode() if manifest.options.get("ontology") else ""
+        build = publish.build_of(target, "compose")
+        try:
+            tasks = []
+            for split in sorted(manifest.splits):
+                wanted = not splits or split in splits
+                pool = gather(root, manifest, split, recipe.seed) if wanted else Pool([], {})
+                for name in sorted(entry["file"] for entry in manifest.shards):
+                    if name.startswith(f"{split}-"):
+                        files = storage.join(root, name), storage.join(build, name)
+                        tasks.append(_Task(*files, pool, recipe, manifest.tokeniser, given))
+            if workers > 1:
+                with ProcessPoolExecutor(workers) as executor:
+                    done = list(executor.map(_shard, tasks))
+            else:
+                done = [_shard(task) for task in tasks]
+            if not any(one.composed for one in done):
+                raise ValueError("nothing was composed: no split has two single requests, or the rates are too small")
+            _finish(root, build, manifest, recipe, done, given)
+        except BaseException:
+            storage.remove(build)
+            raise
+        publish.put(build, target)
     return manifest
 
 
-def gather(root: Path, split: str, seed: int) -> Pool:
+def gather(root: str, manifest: shard.Manifest, split: str, seed: int) -> Pool:
     """The single requests of a split that its compound ones are made of, in an order that the seed alone decides."""
     best: list[tuple[int, str, Example]] = []
-    for table in shard.read_split(root, split, list(Example._fields)):
-        for row in table.to_pylist():
+    for batch in dataset.batches(root, manifest, split, list(Example._fields)):
+        for row in batch.to_pylist():
             example = Example(**row)
             if not is_single(example):
                 continue
@@ -192,7 +192,7 @@ class _Done(NamedTuple):
 
 def _shard(task: _Task) -> _Done:
     """Write one shard with what is composed from its rows."""
-    table = pq.read_table(task.source, columns=list(shard.ROW))
+    table = pa.Table.from_batches(dataset.read(task.source, shard.ROW), shard.ROW_SCHEMA)
     ontology = loads(task.ontology, "the ontology") if task.ontology else None
     made: list[Example] = []
     refused = 0
@@ -215,7 +215,11 @@ def _shard(task: _Task) -> _Done:
     generated: dict[str, int] = {}
     shapes.count(table["tree"].combine_chunks(), found)
     shapes.count_generated(table, generated)
-    return _Done(shard.write_table(indexed_table(table), task.target), len(made), refused, found, generated)
+    whole = indexed_table(table)
+    with storage.writing(task.target) as temporary:
+        groups = (whole.slice(first, shard.ROW_GROUP) for first in range(0, whole.num_rows, shard.ROW_GROUP))
+        entry = shard.write_groups(groups, shard.SCHEMA, temporary) | {"file": task.target.rpartition("/")[2]}
+    return _Done(entry, len(made), refused, found, generated)
 
 
 def _allowed(row: Example, ontology: Ontology) -> bool:
@@ -228,9 +232,7 @@ def _allowed(row: Example, ontology: Ontology) -> bool:
     return True
 
 
-def _finish(
-    root: Path, build: Path, manifest: shard.Manifest, recipe: Recipe, done: Sequence[_Done], given: str
-) -> None:
+def _finish(root: str, build: str, manifest: shard.Manifest, recipe: Recipe, done: Sequence[_Done], given: str) -> None:
     """The ontology, the dead letters as they were, and last the manifest."""
     counts = Counts()
     for one in done:
@@ -247,8 +249,10 @@ def _finish(
     manifest.ontology_sha256 = ontology.sha256()
     manifest.fingerprint = shard.fingerprint(manifest.shards)
     manifest.check()
-    if (root / shard.REJECTED).is_dir():
-        shutil.copytree(root / shard.REJECTED, build / shard.REJECTED)
+    if manifest.rows_rejected:
+        name = shard.shard_name(shard.REJECTED, 0, 1)
+        letters = storage.read(storage.join(root, shard.REJECTED, name))
+        storage.write(storage.join(build, shard.REJECTED, name), letters)
     card.write(build, manifest, ontology)
-    shard.write_text(build / shard.ONTOLOGY, ontology.dumps())
-    shard.write_text(build / shard.MANIFEST, manifest.dumps())
+    storage.write(storage.join(build, shard.ONTOLOGY), ontology.dumps().encode())
+    storage.write(storage.join(build, shard.MANIFEST), manifest.dumps().encode())

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from grammar import shard
+from pipelines import dataset, storage
 from pipelines.clauses import SlotCounts
 from pipelines.formats import FORMATS, Format, Reading, expand, plan, read
 from pipelines.formats.features import FIELDS, Unwritable, features, tree_of
@@ -63,8 +63,9 @@ def rows_of(directory: str | Path, split: str) -> Iterator[Example]:
     Raises:
         ShardError: not a data set, or a shard that cannot be read.
     """
-    for table in shard.read_split(directory, split, list(Example._fields)):
-        for row in table.to_pylist():
+    manifest = dataset.manifest(directory)
+    for batch in dataset.batches(directory, manifest, split, list(Example._fields)):
+        for row in batch.to_pylist():
             yield Example(**row)
 
 
@@ -85,12 +86,16 @@ def export(
         ShardError: `directory` is not a data set.
         FileExistsError: the output is there, and is not to be overwritten or is no export.
     """
-    manifest = shard.read_manifest(directory)
+    manifest = dataset.manifest(directory)
     fmt = writable(format_, manifest.options.get("notation", ""))
     assert fmt.writer is not None
     if variant and variant not in fmt.writer.variants:
         raise ValueError(f"`{format_}` has no variant `{variant}`; it has {', '.join(fmt.writer.variants)}")
     variant = variant or fmt.writer.variants[0]
+    if storage.is_remote(str(output)):
+        raise ValueError(
+            f"{output}: an export is written to a folder of this machine, and read back there; copy it then"
+        )
     output = Path(output).resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         if not overwrite:

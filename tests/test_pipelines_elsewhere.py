@@ -15,8 +15,12 @@ from test_pipelines_running import contents
 
 from grammar import shard
 from pipelines import publish
+from pipelines.compare import compare, utterances
+from pipelines.compose import Recipe
+from pipelines.composing import compose
 from pipelines.convert import Options, prepare, ranges_of
 from pipelines.diff import diff
+from pipelines.export import export
 from pipelines.low_resource import draw
 from pipelines.merge import merge
 from pipelines.samples import generate
@@ -64,6 +68,17 @@ def test_data_sets_elsewhere_are_read_as_here(here: Path, there: str, tmp_path: 
     draw(str(here), str(tmp_path / "few"), 2)
     draw(there, "mem://store/few", 2)
     assert objects("mem://store/few") == contents(tmp_path / "few")
+    assert compare(utterances(there), utterances(here)).to_json()["texts"]["as it stands"] == verify(here)[0]
+    report = export(there, "bio", tmp_path / "bio")
+    assert report.written and not report.unexplained
+    with pytest.raises(ValueError, match="a folder of this machine"):
+        export(there, "bio", "mem://store/bio")
+    compose(here, tmp_path / "compound", Recipe(seed=1))
+    compose(there, "mem://store/compound", Recipe(seed=1))
+    assert objects("mem://store/compound") == contents(tmp_path / "compound")
+    assert verify("mem://store/compound")[1] == []
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        compose(there, "mem://store/compound", Recipe(seed=1))
     data, changed = MemoryFileSystem.objects[f"{there}/test-00000-of-00001.parquet"]
     MemoryFileSystem.objects[f"{there}/test-00000-of-00001.parquet"] = (data[:-9], changed)
     assert any("test-00000" in line for line in verify(there)[1])

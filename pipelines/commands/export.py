@@ -12,8 +12,10 @@ from pipelines.commands.door import Json
 
 def export(
     format_: Annotated[str, typer.Option("--format", help="How to write it; `formats` lists the names.")],
-    shards: Annotated[str, typer.Option(metavar="DIR", help="A data set: a directory with `manifest.json`.")],
-    output: Annotated[str, typer.Option(help="The folder to make. It appears whole at the end, or not at all.")],
+    shards: Annotated[str, typer.Option(metavar="DIR", help="A data set, on any Beam filesystem.")],
+    output: Annotated[
+        str, typer.Option(help="The folder to make, on this machine. It appears whole at the end, or not at all.")
+    ],
     variant: Annotated[
         str, typer.Option(help="A form of the format, such as `iobes` of bio; `formats NAME` lists them.")
     ] = "",

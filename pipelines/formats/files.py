@@ -98,7 +98,9 @@ def find(
             raise ValueError(f"`{text}` holds no file named {_names(patterns)}")
     often = Counter(file.name for file in found.values())
     sources: list[Source] = []
-    for path, name, root, _ in found.values():
+    for given, name, root, _ in found.values():
+        # Absolute, since a worker may stand in another folder.
+        path = given if storage.is_remote(given) else os.path.abspath(given)
         beside = tuple(storage.beside(path, companion_of(path, companion)) for companion in companions)
         for companion in beside:
             if not storage.exists(companion):
