@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parser.checkpoint import Setup
     from parser.confidence import Confidence
     from parser.decode import Parse
+    from parser.ensemble import Together
     from parser.model import Model
 
 __all__ = ["Parser", "load"]
@@ -30,11 +31,13 @@ class Parser:
     that a parse is right, and `confidence.abstains(parse)` says whether to use it.
     """
 
-    def __init__(self, setup: Setup, model: Model, confidence: Confidence | None = None) -> None:
+    def __init__(
+        self, setup: Setup, model: Model, confidence: Confidence | None = None, search: Together | None = None
+    ) -> None:
         from parser.evaluate import searcher
 
         self.setup, self.model, self.confidence = setup, model.eval(), confidence
-        self.search = searcher(self.model, setup.vocab)
+        self.search = search or searcher(self.model, setup.vocab)
 
     def parse(self, utterance: str | Sequence[str], beam: int = 1) -> Parse:
         """Parse one utterance: text, which is split as in training, or a list of words.
@@ -71,25 +74,29 @@ class Parser:
         return tokens
 
 
-def load(directory: str | Path, device: str = "cpu", domain: str | None = None) -> Parser:
+def load(directory: str | Path | Sequence[str | Path], device: str = "cpu", domain: str | None = None) -> Parser:
     """Load a model directory that `python -m parser train` wrote.
 
     Args:
-        directory: the model.
+        directory: the model, or several that parse together, as an ensemble.
         device: `cpu` or `cuda`.
         domain: of all utterances that it will parse, for a model over several domains.
 
     Raises:
-        parser.checkpoint.CheckpointError: it is not one, was written by another version, or the domain is not one
-            of its own.
+        parser.checkpoint.CheckpointError: it is not one, was written by another version, the domain is not one
+            of its own, or several do not fit together.
     """
     from parser.checkpoint import CheckpointError, load_model
     from parser.confidence import Confidence
+    from parser.ensemble import Ensemble
     from parser.model import of_domain
 
-    setup, model, _ = load_model(directory, device)
-    if setup.vocab.domains:
-        if domain not in setup.vocab.domains:
-            raise CheckpointError(f"{directory}: give the domain, one of {', '.join(setup.vocab.domains)}")
-        model = of_domain(model, setup.vocab, domain)
-    return Parser(setup, model, Confidence.load(Path(directory)))
+    directories = [directory] if isinstance(directory, str | Path) else list(directory)
+    loaded = [load_model(each, device) for each in directories]
+    setup, model, _ = loaded[0]
+    if setup.vocab.domains and domain not in setup.vocab.domains:
+        raise CheckpointError(f"{directories[0]}: give the domain, one of {', '.join(setup.vocab.domains)}")
+    one = of_domain(model, setup.vocab, domain or "")
+    if len(loaded) > 1:
+        return Parser(setup, one, search=Ensemble([(m, s.vocab) for s, m, _ in loaded]).of(domain or ""))
+    return Parser(setup, one, Confidence.load(Path(directories[0])))

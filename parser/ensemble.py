@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from parser.batch import make_input
+from parser.checkpoint import CheckpointError
 from parser.decode import Parse, _lstm, _of, _Stack, max_actions, merged, parse_of
 from parser.folded import Folded
 from parser.legal import LegalState
@@ -78,7 +79,7 @@ class Ensemble:
         members: models and their vocabularies.
 
     Raises:
-        ValueError: labels, lexicons, domains or the ways of copying differ.
+        CheckpointError: labels, lexicons, domains or the ways of copying differ.
     """
 
     def __init__(self, members: Sequence[tuple[Model, Vocab]]) -> None:
@@ -86,7 +87,9 @@ class Ensemble:
         for model, vocab in members:
             same = all(getattr(vocab, name) == getattr(first, name) for name in ("labels", "lexicon", "domains"))
             if not same or model.config.copy != members[0][0].config.copy:
-                raise ValueError("the models of an ensemble must have the same labels, lexicon, domains and copying")
+                raise CheckpointError(
+                    "the models of an ensemble must have the same labels, lexicon, domains and copying"
+                )
         self.members = [(model.eval(), vocab) for model, vocab in members]
         self._folded: dict[str, list[Folded]] = {}
 
@@ -106,6 +109,14 @@ class Ensemble:
                 for i, parse in zip(index, found, strict=True):
                     parses[i] = parse
         return [parse for parse in parses if parse is not None]
+
+    def of(self, domain: str) -> Together:
+        """A search for utterances of one domain, used as that of a single model.
+
+        Raises:
+            KeyError: the models do not know the domain.
+        """
+        return Together(self, domain)
 
     def _of(self, domain: str) -> list[Folded]:
         if domain not in self._folded:
@@ -163,3 +174,16 @@ class Ensemble:
             best_one = several[0]
             parses.append(Parse(best_one.words, best_one.tree, best_one.positions, best_one.score, several[1:]))
         return parses
+
+
+class Together:
+    """The search of an ensemble for one domain."""
+
+    def __init__(self, ensemble: Ensemble, domain: str) -> None:
+        self.ensemble, self.domain = ensemble, domain
+        if ensemble.members[0][1].domains:
+            ensemble.members[0][1].domain(domain)
+
+    def parse(self, utterances: Sequence[list[str]], beam: int = 1) -> list[Parse]:
+        """The best trees of utterances none of which is empty; see `decode.Search.parse`."""
+        return self.ensemble.parse(utterances, [self.domain] * len(utterances), beam=beam)

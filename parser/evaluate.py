@@ -55,6 +55,13 @@ def searcher(model: Model, vocab: Vocab) -> Search | Quick:
     return Quick(search) if search.folded.bias_F.device.type == "cpu" else search
 
 
+class Searching(Protocol):
+    """What `parse_all` asks of a search."""
+
+    def parse(self, utterances: Sequence[list[str]], beam: int = 1) -> list[Parse]:
+        """The best trees of utterances none of which is empty."""
+
+
 class Parsing(Protocol):
     """What `evaluate` asks of a parser."""
 
@@ -94,7 +101,7 @@ class Searchers:
 
 
 def parse_all(
-    search: Search | Quick,
+    search: Searching,
     utterances: Sequence[list[str]],
     batch_size: int = 128,
     beam: int = 1,

@@ -167,6 +167,12 @@ def test_the_commands(tmp_path):
         parts = [part["n"] for name, part in figures.items() if name in start or name.startswith(start)]
         assert sum(parts) == 20
     assert "all words known" in figures and "Kinds of errors" in page.read_text()
+    twice = ["--model", str(tmp_path / "m")] * 2
+    several = run(app, ["evaluate", *twice, "--shards", str(shards), "--beam", "3", "--json"])
+    assert several.exit_code == 0, several.output
+    assert json.loads(several.stdout)["n"] == 25
+    parsed = run(app, ["parse", *twice, "--beam", "3", "--nbest", "2", "play jazz"])
+    assert parsed.exit_code == 0 and len(parsed.stdout.splitlines()) == 2
     looked = run(app, ["inspect", "--model", str(tmp_path / "m"), "play jazz", "--json"])
     assert looked.exit_code == 0, looked.output
     assert json.loads(looked.stdout)["actions"][0]["action"].startswith("NT(")

@@ -16,6 +16,7 @@ from grammar.actions import GENERATED, Action, Kind, oracle
 from parser import config as configs
 from parser import experiment as experiments
 from parser.__main__ import app
+from parser.checkpoint import CheckpointError
 from parser.config import ConfigError
 from parser.decode import Search
 from parser.ensemble import Ensemble
@@ -237,5 +238,5 @@ def test_an_ensemble_takes_the_likeliest_by_the_mean_of_probabilities_at_every_s
 
 def test_an_ensemble_refuses_models_of_other_labels():
     a, b = setup_of(rows(40), tiny()), setup_of(rows(5), tiny())
-    with pytest.raises(ValueError, match="same labels"):
+    with pytest.raises(CheckpointError, match="the same labels"):
         Ensemble([(a.build(), a.vocab), (b.build(), b.vocab)])

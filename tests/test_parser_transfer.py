@@ -200,6 +200,8 @@ def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
     assert {"domain AddToListIntent", "domain PlayMusicIntent", "domain and"} <= set(figures["slices"])
     assert figures["exact_match"] > 0.3
     assert parser.load(tmp_path / "m", domain="PlayMusicIntent").parse("play jazz").tree.label == "PlayMusicIntent"
+    both = parser.load([tmp_path / "m", tmp_path / "m"], domain="PlayMusicIntent")
+    assert both.parse("play jazz", beam=3).tree.label == "PlayMusicIntent"
     with pytest.raises(CheckpointError, match="give the domain, one of AddToListIntent, PlayMusicIntent, and"):
         parser.load(tmp_path / "m")
 

@@ -13,10 +13,11 @@ from parser.commands.door import Device, Threads
 
 
 def evaluate(
-    model: Annotated[Path, typer.Option(help="A model directory.")],
+    model: Annotated[list[Path], typer.Option(help="A model directory. Several parse together, as an ensemble.")],
     shards: Annotated[str, typer.Option(help="A data set: a directory or a URI.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     without: Annotated[str, typer.Option(help="Leave out rows with a label like this, as in 'IN:UNSUPPORTED*'.")] = "",
+    beam: Annotated[int, typer.Option(help="How many trees grow at once.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     errors: Annotated[int, typer.Option(help="Also print so many wrong parses, gold above predicted.")] = 0,
     report: Annotated[Path | None, typer.Option(help="Also write figures and errors as an HTML page.")] = None,
@@ -33,12 +34,14 @@ def evaluate(
     with door.failures():
         from grammar.shard import write_text
         from parser.checkpoint import load_model
+        from parser.ensemble import Ensemble
         from parser.evaluate import evaluate as run
         from parser.evaluate import gold_of, template_of
         from parser.report import report as html
         from parser.selection import source_of
 
-        setup, network, _ = load_model(model, door.device(device, threads))
+        loaded = [load_model(directory, door.device(device, threads)) for directory in model]
+        setup, network, _ = loaded[0]
         source = source_of(shards, setup.config.data)
         wrong: list[Any] = []
         figures = run(
@@ -50,10 +53,12 @@ def evaluate(
             rejected=source.manifest.rejected_splits.get(split, 0),
             without=without,
             errors=wrong,
+            beam=beam,
+            search=Ensemble([(other, about.vocab) for about, other, _ in loaded]) if len(loaded) > 1 else None,
             templates={template_of(gold_of(row)) for row in source.rows("train")} if report else None,
         )
         if report:
-            title = f"{model.name} on {Path(shards).name}, {split}"
+            title = f"{', '.join(directory.name for directory in model)} on {Path(shards).name}, {split}"
             write_text(report, html(figures, wrong, setup.ontology, title))
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))

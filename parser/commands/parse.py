@@ -17,7 +17,9 @@ def parse(
     utterances: Annotated[
         list[str] | None, typer.Argument(help="Utterances; none or `-` reads lines of stdin.")
     ] = None,
-    model: Annotated[Path, typer.Option(help="A model directory.")] = Path("runs/model"),
+    model: Annotated[
+        list[Path] | None, typer.Option(help="A model directory (runs/model). Several parse together, as an ensemble.")
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="Parse the lines of a file.")] = None,
     form: Annotated[str, typer.Option("--format", help="brackets, picture or json.")] = "brackets",
     beam: Annotated[int, typer.Option(help="How many trees grow at once; 1 takes the best action at every step.")] = 1,
@@ -46,7 +48,7 @@ def parse(
             raise ConfigError(f"--format must be brackets, picture or json, not `{form}`")
         if not 1 <= nbest <= beam:
             raise ConfigError(f"--nbest must lie between 1 and --beam, which is {beam}; give --beam {max(1, nbest)}")
-        ready = load(model, door.device(device, threads), domain or None)
+        ready = load(model or [Path("runs/model")], door.device(device, threads), domain or None)
         size = 1 if sys.stdin.isatty() and not utterances and file is None else 1024
         lines = door.lines(utterances or [], file)
         while block := list(islice(lines, size)):
