@@ -6,74 +6,118 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_PAD = 8
-_LOW = np.array([(1 << 8 * k) - 1 for k in range(8)] + [(1 << 64) - 1], np.uint64)
-_SHIFT = np.array([0] + [64 - 8 * k for k in range(1, 9)], np.uint64)
+_PAD = 16
+_ALL = (1 << 64) - 1
+# Of the sixteen bytes before the end of a string, as two numbers, those that are its own, by its length.
+_FRONT = np.array([0] * 9 + [_ALL ^ (_ALL >> 8 * k) for k in range(1, 9)], np.uint64)
+_BACK = np.array([_ALL ^ (_ALL >> 8 * k) for k in range(9)], np.uint64)
 _MOST_BITS = 18
 """Of the table; strings that still share a place in it are alike in what is looked at."""
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
+_ONE, _LAST = np.uint64(1), np.uint64(63)
+
+
+class Words:
+    """Bytes, sixteen of which can be looked at as two numbers from any place.
+
+    numpy is several times slower in reading numbers that are not aligned than in putting each together from the two
+    aligned ones that it lies in.
+
+    Attributes:
+        marks: the bytes one by one.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        padded = b"".join((bytes(_PAD), data, bytes(_PAD + -len(data) % 8)))
+        self._eights = np.frombuffer(padded, "<u8")
+        self.marks = np.frombuffer(padded, np.uint8)[_PAD : _PAD + len(data)]
+
+    def before(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The sixteen bytes before each place, as two numbers; what lies before the data is 0."""
+        shift = ((place & 7) << 3).view(np.uint64)
+        at = place >> 3
+        front = self._eights.take(at, mode="clip")
+        at += 1
+        back = self._eights.take(at, mode="clip")
+        at += 1
+        rest = self._eights.take(at, mode="clip")
+        front >>= shift
+        left = _LAST - shift
+        part = back << left
+        part <<= _ONE
+        front |= part
+        back >>= shift
+        rest <<= left
+        rest <<= _ONE
+        back |= rest
+        return front, back
 
 
 class Numbers:
-    """A look-up of strings by their first and last eight bytes and their length.
+    """A look-up of strings by their last sixteen bytes.
 
-    These three are all of a string of up to 16 bytes. Of longer ones the rest is compared too, so a number is never
-    wrong. Where two known strings are alike in all three, only one of them is found.
+    Of longer ones the rest is compared too, so a number is never wrong. Where two known strings end alike, only one of
+    them is found.
 
     Args:
-        known: different strings, none empty; each has its place here as number.
+        known: different strings, none empty and none with a NUL; each has its place here as number.
         other: the number of all other strings.
     """
 
     def __init__(self, known: Sequence[bytes], other: int) -> None:
         self.other = other
-        window = _window(b"".join(known))
+        words = Words(b"".join(known))
         length = np.array([len(word) for word in known], np.int64)
-        start = np.cumsum(length) - length
-        head, tail = _ends(window, start, length)
+        end = np.cumsum(length)
+        front, back = _ends(words, end, length)
         # One place more, for `other`, which is equal to nothing.
-        self.head, self.tail = (np.append(x, np.zeros(other + 1 - len(x), np.uint64)) for x in (head, tail))
-        self.length = np.append(length, np.full(other + 1 - len(length), -1))
-        # Eight bytes each of what is between; where a label is shorter, they are never asked for.
-        chunks = range(1, max(1, (int(self.length.max()) - 1) // 8))
-        self.middle = [
-            window[
-                np.minimum(np.append(start, np.zeros(other + 1 - len(start), np.int64)) + 8 * c + _PAD, len(window) - 1)
-            ]
-            for c in chunks
-        ]
+        more = other + 1 - len(known)
+        self.front, self.back = (np.append(x, np.zeros(more, np.uint64)) for x in (front, back))
+        self.length = np.append(length, np.full(more, -1))
+        # Sixteen bytes each of what is before; the first may be looked at twice.
+        self.rest: list[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]] = []
+        for nth in range(1, -(-int(self.length.max()) // 16)):
+            back_by = np.minimum(16 * nth, self.length - 16).clip(0)
+            self.rest.append((back_by, words.before(np.append(end, np.zeros(more, np.int64)) - back_by)))
         self.bits = max(5, len(known).bit_length() + 1)
-        while len(np.unique(self._slot(head, tail, length))) < len(known) and self.bits < _MOST_BITS:
+        while len(np.unique(self._slot(front, back))) < len(known) and self.bits < _MOST_BITS:
             self.bits += 1
         self.table = np.full(1 << self.bits, other, np.int64)
-        self.table[self._slot(head, tail, length)] = np.arange(len(known))
+        self.table[self._slot(front, back)] = np.arange(len(known))
 
-    def __call__(self, data: bytes, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """The number of each piece `data[start : start + length]`."""
-        window = _window(data)
-        head, tail = _ends(window, start, length)
-        found = self.table[self._slot(head, tail, length)]
-        same = self.head[found] == head
-        same &= self.tail[found] == tail
-        same &= self.length[found] == length
-        for chunk, words in enumerate(self.middle, 1):
-            long = np.flatnonzero(same & (length > 8 * chunk + 8))
-            same[long] = window[start[long] + 8 * chunk + _PAD] == words[found[long]]
-        found[~same] = self.other
+    def __call__(self, words: Words, end: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """The number of each piece, up to `end`; a piece has no NUL."""
+        front, back = _ends(words, end, length)
+        found = self.table.take(self._slot(front, back))
+        same = self.front.take(found) == front
+        same &= self.back.take(found) == back
+        long = np.flatnonzero(length > 16)
+        if len(long):
+            same[long] &= self._same_before(words, end.take(long), length.take(long), found.take(long))
+        if not same.all():
+            found[~same] = self.other
         return found
 
-    def _slot(self, head: np.ndarray, tail: np.ndarray, length: np.ndarray) -> np.ndarray:
-        mixed = ((head ^ length.view(np.uint64)) + tail * _MIX[0]) * _MIX[1]
-        return (mixed >> np.uint64(64 - self.bits)).view(np.int64)
+    def _same_before(self, words: Words, end: np.ndarray, length: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Of pieces of more than sixteen bytes, whether they are equal to what was found in all others, too."""
+        same = self.length.take(found) == length
+        for back_by, (front, back) in self.rest:
+            here = words.before(end - back_by.take(found))
+            same &= here[0] == front.take(found)
+            same &= here[1] == back.take(found)
+        return same
+
+    def _slot(self, front: np.ndarray, back: np.ndarray) -> np.ndarray:
+        mixed = front * _MIX[0]
+        mixed += back
+        mixed *= _MIX[1]
+        mixed >>= np.uint64(64 - self.bits)
+        return mixed.view(np.int64)
 
 
-def _window(data: bytes) -> np.ndarray:
-    """At each place, eight bytes as a number; the place 0 is `_PAD` bytes before the data."""
-    padded = b"".join((bytes(_PAD), data, bytes(_PAD)))
-    return np.ndarray((len(data) + _PAD + 1,), "<u8", padded, strides=(1,))
-
-
-def _ends(window: np.ndarray, start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first eight bytes of each piece, and the last eight, as numbers; of shorter ones all."""
-    short = np.minimum(length, 8)
-    return window[_PAD:][start] & _LOW[short], window[start + length] >> _SHIFT[short]
+def _ends(words: Words, end: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last sixteen bytes of each piece as two numbers; of shorter ones all, with zeros before them."""
+    front, back = words.before(end)
+    front &= _FRONT.take(length, mode="clip")
+    back &= _BACK.take(length, mode="clip")
+    return front, back

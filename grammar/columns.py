@@ -29,8 +29,11 @@ DEPTH = 16
 """Levels that the expression is unrolled to. Deeper trees are rare, and get their verdict one by one."""
 
 
-_PART = 1 << 17
-_FREE = np.isin(np.arange(256), (9, 10, 13))
+_PART = 1 << 18
+_KEPT = 31 << 20
+"""Memory that is asked for once and not used. Having freed this much, glibc no longer gives the arrays of every part
+back to the system and asks for them again, which costs more than what is done with them; elsewhere nothing happens."""
+_FREE = np.isin(np.arange(256), (9, 10, 13, 32))
 _NONE = np.zeros(0, np.int64)
 
 
@@ -63,6 +66,7 @@ class Clean:
         self, ontology: Ontology | None = None, tokeniser: str = "words-1", aligned_once: bool = False
     ) -> None:
         self.labels = LabelColumns(ontology) if ontology is not None else None
+        np.empty(_KEPT, np.uint8)
         self.tokeniser, self.aligned_once = tokeniser, aligned_once
 
     def __call__(self, trees: pa.Array, utterances: Sequence[str | list[str] | None] | None = None) -> np.ndarray:
@@ -79,9 +83,10 @@ class Clean:
         if good.any():
             some = trees if good.all() else trees.filter(pa.array(good))
             text = contents(some)
-            fine = ~unclean(some, text)
+            rare = unusual(text)
+            fine = ~unclean(some, text, rare)
             if self.labels is not None:
-                fine &= self.labels(some, text)
+                fine &= self.labels(some, text, rare)
             good[good] = fine
         if utterances is not None and good.any():
             for i, tree in zip(np.flatnonzero(good).tolist(), trees.filter(pa.array(good)).to_pylist(), strict=True):
@@ -96,21 +101,38 @@ class Clean:
         return spoken_in_order(tree, spoken, self.tokeniser)
 
 
-def unclean(trees: pa.Array, text: tuple[bytes, np.ndarray]) -> np.ndarray:
-    """Of each row of a binary column of valid trees (`text` is its `contents`), whether an E5 rule finds something."""
+def unusual(text: tuple[bytes, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Where a column holds bytes that are no printable ASCII, and which; blanks count, line ends behind rows do not."""
     data, starts = text
+    marks = np.frombuffer(data, np.uint8)
+    # Modulo 256, so what is smaller is greater, too.
+    at = np.concatenate([_NONE, *(a + np.flatnonzero((marks[a:b] - 0x21) >= 0x5E) for a, b in parts(starts))])
+    some = marks.take(at)
+    lines = np.flatnonzero(some == 10)
+    if len(lines):
+        place = at.take(lines)
+        behind = place + 1 == starts[np.searchsorted(starts, place, "right")]
+        keep = np.ones(len(at), bool)
+        keep[lines] = ~behind
+        at, some = at[keep], some[keep]
+    return at, some
+
+
+def unclean(trees: pa.Array, text: tuple[bytes, np.ndarray], rare: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Of each row of a binary column of valid trees, whether an E5 rule finds something.
+
+    Args:
+        text: its `contents`.
+        rare: what is `unusual` in them.
+    """
     found = np.zeros(len(trees), bool)
-    doubt = np.concatenate([_NONE, *(a + _doubtful(data[a:b]) for a, b in parts(starts))])
-    for row in np.unique(rows_of(doubt, starts)).tolist():
+    for row in np.unique(rows_of(_doubtful(*rare), text[1])).tolist():
         found[row] = not _clean_bytes(trees[row].as_py())
     return found
 
 
-def _doubtful(data: bytes) -> np.ndarray:
+def _doubtful(at: np.ndarray, some: np.ndarray) -> np.ndarray:
     """Where characters stand that E5 may have something to say of; all beyond ASCII, if some are not UTF-8."""
-    marks = np.frombuffer(data, np.uint8)
-    at = np.flatnonzero((marks - 0x20) >= 0x5F)  # modulo 256: all but what can be printed in ASCII
-    some = marks[at]
     wide = some >= 0x80
     found = at[~(wide | _FREE[some])]
     at, some = at[wide], some[wide]

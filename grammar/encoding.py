@@ -71,8 +71,9 @@ def is_harmless(char: str) -> bool:
 @cache
 def _joining() -> frozenset[str]:
     """The characters that are the second of a pair that NFC makes one of; those of Hangul are not in the database."""
-    pairs = (unicodedata.decomposition(chr(point)).split() for point in range(0xC0, 0x20000))
-    second = [chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and not pair[0].startswith("<")]
+    made_of = filter(None, map(unicodedata.decomposition, map(chr, range(0xC0, 0x20000))))
+    pairs = (text.split() for text in made_of if not text.startswith("<"))
+    second = [chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2]
     return frozenset((*second, *map(chr, range(0x1161, 0x1176)), *map(chr, range(0x11A8, 0x11C3))))
 
 

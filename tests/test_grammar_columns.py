@@ -16,6 +16,9 @@ from strategies import trees
 
 pa = pytest.importorskip("pyarrow")
 
+import numpy as np  # noqa: E402
+
+from grammar.atoms import Numbers, Words  # noqa: E402
 from grammar.blocks import blocks  # noqa: E402
 from grammar.checker import check  # noqa: E402
 from grammar.columns import DEPTH, Clean, valid  # noqa: E402
@@ -125,6 +128,26 @@ def test_every_tokeniser_has_a_quick_look(tokeniser: str) -> None:
     tree, said = ("(P(T(a)(b)))", "a b") if tokeniser == "chars-1" else ("(P(T(Star)(Wars)))", "play Star Wars")
     assert clean(column([tree]), [said])[0]
     assert not clean(column([tree]), ["Wars of a Star"] if tokeniser != "chars-1" else ["b a"])[0]
+
+
+@given(
+    st.sets(st.text("ab", min_size=1, max_size=3) | st.text("ab", min_size=7, max_size=60), min_size=0, max_size=12),
+    st.lists(st.text("ab", max_size=40), max_size=5),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=60)
+def test_a_number_is_that_of_just_this_string(known: set[str], others: list[str], made: random.Random) -> None:
+    labels = sorted(known)
+    numbers = Numbers([label.encode() for label in labels], len(labels))
+    pieces = made.sample([*labels, *others], len(labels) + len(others))
+    end = np.cumsum([len(piece) + 1 for piece in pieces], dtype=np.int64) - 1
+    length = np.array([len(piece) for piece in pieces], np.int64)
+    found = numbers(Words(" ".join(pieces).encode()), end, length).tolist()
+    for piece, number in zip(pieces, found, strict=True):
+        if number < len(labels):
+            assert labels[number] == piece
+        else:  # it may be missed where another label has the same end
+            assert piece not in known or sum(label[-16:] == piece[-16:] for label in labels) > 1
 
 
 # --- files
