@@ -45,8 +45,9 @@ def check(
     if recovered.tree is not None:
         if utterance is not None:
             spoken = words(utterance, tokeniser) if isinstance(utterance, str) else list(utterance)
-        leaves = list(recovered.tree.leaves())
-        if ontology is not None:
+        if ontology is None:
+            leaves = list(recovered.tree.leaves()) if spoken is not None else []
+        else:
             more, leaves = check_labels(recovered.tree, text, ontology, frozenset(spoken or ()))
             of_tree += more
         if spoken is not None:

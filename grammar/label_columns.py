@@ -1,8 +1,8 @@
 """Ontology findings (E2), seen from afar: the rows of a column in which every label and child is certainly right.
 
 The brackets of a whole block are looked at together. Most are first children, whose node's bracket stands right before
-them; of the others it is found by depth. Labels become numbers (`atoms.py`), and the rules are tables over (label of the
-parent, label of the child).
+them; of the others it is found by depth. Labels become numbers (`atoms.py`), and the rules are tables over (label of
+the parent, label of the child).
 """
 
 from __future__ import annotations

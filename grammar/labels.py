@@ -39,6 +39,9 @@ def check_labels(
         if isinstance(item, Leaf):
             leaves.append(item)
             continue
+        if _right(item, ontology, spoken):
+            stack.extend(reversed(item.children))
+            continue
         children = _mend(item.children, text, ontology, spoken, findings)
         if item.label in ontology:
             findings += _node(item, children, ontology)
@@ -46,6 +49,24 @@ def check_labels(
             findings.append(_unknown(item, ontology))
         stack.extend(reversed(children))
     return findings, leaves
+
+
+def _right(tree: Tree, ontology: Ontology, spoken: Collection[str]) -> bool:
+    """Whether a node and its children are right beyond doubt; most are, and need no closer look."""
+    nodes = ontology.nodes
+    node = nodes.get(tree.label)
+    if node is None or len(tree.children) < node.least:
+        return False
+    seen = set()
+    for child in tree.children:
+        if isinstance(child, Leaf):
+            if not node.words or (child.word in nodes and child.word not in spoken):
+                return False
+        elif child.label not in node.takes or (child.label in seen and child.label not in node.repeated):
+            return False
+        else:
+            seen.add(child.label)
+    return node.required <= seen
 
 
 def _mend(

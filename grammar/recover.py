@@ -64,9 +64,40 @@ def scan(text: str) -> Recovered:
     """Everything that is wrong with the syntax of `text`, in order of place, and the tree as far as it goes."""
     if over := over_limit(text):
         return Recovered(None, [over])
+    if text.count("(") == text.count(")") and (tree := _plain(text)):
+        return Recovered(tree, [])
     scanner = _Scanner(text)
     scanner.run()
     return Recovered(scanner.tree, sorted(scanner.findings, key=lambda f: (f.span.start, f.code)))
+
+
+def _plain(text: str) -> Tree | None:
+    """The tree, where nothing is wrong and each word has its own brackets, without escapes; else nothing is known."""
+    open_: list[tuple[int, int, str, list[Tree | Leaf]]] = []
+    children: list[Tree | Leaf] = []  # of the newest open bracket
+    tree = None
+    for step in _STEP.finditer(text):
+        kind, (start, end) = step.lastindex, step.span()
+        if tree is not None:
+            return None
+        if kind == 1:
+            if not open_:
+                return None
+            children.append(Leaf(step[1], Span(start + 1, end - 1)))
+        elif kind == 2:
+            children = []
+            open_.append((start, end, step[2], children))
+        elif open_ and step[0] == ")":
+            at, behind, label, inner = open_.pop()
+            node = Tree(label, inner, Span(at, end), Span(at + 1, behind))
+            if open_:
+                children = open_[-1][3]
+                children.append(node)
+            else:
+                tree = node
+        else:
+            return None
+    return tree
 
 
 class _Scanner:

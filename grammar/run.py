@@ -13,14 +13,17 @@ What looks at rows against each other is a `Watcher`: it sees every block, clean
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from grammar.checker import check
-from grammar.files import Names, Row, form_of, inputs, ontology_beside, read, size_of
+from grammar.files import FileError, Names, Row, form_of, inputs, ontology_beside, read, size_of
 from grammar.finding import Finding
 from grammar.ontology import Ontology
 from grammar.rules import DEFAULT, finding
@@ -33,6 +36,8 @@ MOST = 100
 """Findings that are handed out for one tree; a row of a thousand mistakes is one mistake of another kind."""
 _SMALL = 1 << 17
 """Bytes of a file that is checked row by row before numpy and pyarrow are loaded."""
+_THREADS = 2
+"""Of the quick look: each holds a block and arrays of ten times its size."""
 _ROWS = 4_096
 """Rows of a block where they are read one by one."""
 
@@ -163,9 +168,8 @@ class Run:
                 self.without_ontology.append(path)
             crlf = "E502" not in self.codes  # said once a file
             clean = self._clean(path, ontology)
-            for block in self._blocks(path, clean is not None):
+            for block, suspects in _looked_at(self._blocks(path, clean is not None), clean):
                 seen = [watcher.see(block) for watcher in self.watchers]
-                suspects = block.suspects(clean)
                 if not crlf and block.crlf >= 0:
                     suspects = {*suspects, block.crlf}
                 self.rows += block.size - len(suspects)  # the certain ones all hold a tree
@@ -216,6 +220,33 @@ class Run:
         elif row.text is not None:
             found += check(row.text, ontology, row.utterance, self.tokeniser, self.codes)
         return found
+
+
+def _looked_at(blocks: Iterator[Block], clean: Clean | None) -> Iterator[tuple[Block, Collection[int]]]:
+    """Blocks with their suspects, in order. The quick look is at blocks ahead, on the other cores."""
+    threads = min(_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if clean is None or threads < 2:
+        for block in blocks:
+            yield block, block.suspects(clean)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[Block, Future[Collection[int]]]] = deque()
+        problem = None
+        try:
+            while problem is None or waiting:
+                try:
+                    while problem is None and len(waiting) <= threads:
+                        block = next(blocks)
+                        waiting.append((block, pool.submit(block.suspects, clean)))
+                except (StopIteration, FileError) as end:
+                    problem = end  # that the file cannot be read any further is said behind what was read
+                    continue
+                first, suspects = waiting.popleft()
+                yield first, suspects.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if isinstance(problem, FileError):
+            raise problem
 
 
 def _carriage_return(row: Row) -> int:
