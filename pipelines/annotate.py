@@ -28,6 +28,8 @@ from pipelines.formats.lines import Range, Source
 from pipelines.progress import Progress
 from pipelines.record import Rejection
 
+_CONFIDENCE = "confidence.json"
+"""What `python -m parser calibrate` adds to a model."""
 _SAMPLE = 256
 """Utterances of each of up to three files that a dry run parses."""
 
@@ -38,6 +40,7 @@ class Options:
 
     Attributes:
         model: a directory that `python -m parser train` wrote, on any filesystem.
+        domain: of a model that has several.
         column: of tables: a name, or of a TSV file without a head a number from 1.
         batch_size: utterances that go through the network together.
         threads: of each worker; several workers on one machine want one each.
@@ -48,6 +51,7 @@ class Options:
     inputs: Sequence[str]
     output: str
     corpus: str = ""
+    domain: str = ""
     column: str = unlabelled.COLUMN
     batch_size: int = 128
     threads: int = 1
@@ -88,9 +92,18 @@ def prepare(options: Options) -> Plan:
     sources = unlabelled.find(options.inputs, options.column, corpus)
     stamps = [storage.stamp(source.path) for source in sources]
     model = fingerprint(options.model)
-    said = [annotation.SCHEMA_VERSION, corpus, sources, stamps, options.range_bytes, options.column, model]
+    said = [
+        annotation.SCHEMA_VERSION,
+        corpus,
+        sources,
+        stamps,
+        options.range_bytes,
+        options.column,
+        model,
+        options.domain,
+    ]
     build = publish.build_of(output, hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16])
-    task = Task(build, options.model, model, options.column, options.batch_size, options.threads)
+    task = Task(build, options.model, model, options.column, options.batch_size, options.threads, options.domain)
     return Plan(output, corpus, sources, [size for size, _ in stamps], options.range_bytes, task)
 
 
@@ -174,14 +187,17 @@ class Annotate(beam.DoFn):
 
 
 def fingerprint(model: str) -> str:
-    """One hash of weights, names and settings.
+    """One hash of weights, names, settings and calibration.
 
     Raises:
         ValueError: it is no finished model.
     """
     total = hashlib.sha256()
+    names = ["config.json", "vocab.json", shard.ONTOLOGY, "model.safetensors"]
     try:
-        for name in ("config.json", "vocab.json", shard.ONTOLOGY, "model.safetensors"):
+        if storage.exists(storage.join(model, _CONFIDENCE)):
+            names.append(_CONFIDENCE)
+        for name in names:
             with storage.reading(storage.join(model, name)) as file:
                 one = hashlib.sha256()
                 while data := file.read(1 << 20):
@@ -242,10 +258,10 @@ def _load(task: Task) -> Any:
 
     torch.set_num_threads(task.threads)
     if not storage.is_remote(task.model):
-        return parser.load(task.model)
+        return parser.load(task.model, domain=task.domain or None)
     with tempfile.TemporaryDirectory(prefix="treewright-model-") as folder:
         for path in storage.below(task.model):
             name = path.removeprefix(task.model.rstrip("/") + "/")
             if "/" not in name:  # `last/` is for training to go on
                 storage.fetch(path, str(Path(folder) / name))
-        return parser.load(folder)
+        return parser.load(folder, domain=task.domain or None)

@@ -11,6 +11,8 @@ last: a range that has its report is done.
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -26,7 +28,7 @@ from pipelines.record import Rejection
 from pipelines.unlabelled import Request
 
 MANIFEST = "annotation.json"
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 ROWS = 4_096
 """Utterances that a worker parses at a time; batches of similar length are made of these."""
 MOST_WORDS = 1_000
@@ -48,7 +50,8 @@ SCHEMA = pa.schema(
     ],
     metadata={"treewright.annotation": SCHEMA_VERSION},
 )
-"""`score` is the log-probability of the tree in nats; `uncertainty` is minus that for each action, 0 for certainty."""
+"""`score` is the log-probability of the tree in nats. `exp(-uncertainty)` is how likely the tree is right: as
+`python -m parser calibrate` has fitted it to the model, else the probability of the tree."""
 
 
 class Task(NamedTuple):
@@ -59,6 +62,7 @@ class Task(NamedTuple):
         model: where the parser is.
         fingerprint: of the model, for the column `model`.
         column: of tables; see `unlabelled`.
+        domain: of a model that has several.
     """
 
     build: str
@@ -67,6 +71,7 @@ class Task(NamedTuple):
     column: str = unlabelled.COLUMN
     batch_size: int = 128
     threads: int = 1
+    domain: str = ""
 
 
 def annotate(parser: Any, number: int, shards: int, range_: Range, task: Task) -> dict[str, Any]:
@@ -185,9 +190,15 @@ def _parsed(parser: Any, rows: Sequence[tuple[Request, Sequence[str]]], source: 
             "tree": str(parse.tree),
             "positions": parse.positions,
             "score": parse.score,
-            "uncertainty": -parse.score / (len(parse.positions) + 2 * sum(1 for _ in parse.tree.walk())),
+            "uncertainty": _uncertainty(parser, parse),
             "model": task.fingerprint,
         }
         for (row, _), parse in zip(rows, parses, strict=True)
     ]
     return pa.Table.from_pylist(made, schema=SCHEMA)
+
+
+def _uncertainty(parser: Any, parse: Any) -> float:
+    if parser.confidence is None:
+        return -float(parse.score)
+    return -math.log(max(parser.confidence.of(parse), sys.float_info.min))

@@ -1,12 +1,13 @@
 """Which annotated rows a person should look at first: those that the parser is least sure of, no two of a kind.
 
-Uncertainty is minus the log-probability of the tree for each action. The most uncertain rows often say the same thing
-in the same words; so rows are taken one after the other, and the worth of the rest falls with every row that was taken
-of the same request with its values masked:
+The most uncertain rows often say the same thing in the same words; so rows are taken one after the other, and the worth
+of the rest falls with every row that was taken of the same request with its values masked:
 
     worth = uncertainty / (1 + rows taken of its template)
 
 A request that was taken is not taken again. Only `POOL` times the budget of the most uncertain rows are held in memory.
+Uncertainty is that of the whole tree (least confidence, Lewis and Gale 1994), not of each action: it finds more
+mistakes.
 """
 
 from __future__ import annotations

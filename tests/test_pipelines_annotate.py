@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from parsing import rows, setup_of, tiny
 from typer.testing import CliRunner
 
 from parser.checkpoint import save_best
+from parser.confidence import Confidence
 from pipelines import annotation, lock, unlabelled
 from pipelines.__main__ import app as pipelines_app
-from pipelines.annotate import Options, describe, prepare, run
+from pipelines.annotate import Options, describe, fingerprint, prepare, run
 from pipelines.annotation import MANIFEST, SCHEMA
 from pipelines.uncertainty import Candidate, choose, tsv
 
@@ -54,7 +56,7 @@ def test_lines_in_are_rows_and_dead_letters(model: Path, text: Path, tmp_path: P
     made = [row for entry in done["shards"] for row in pq.read_table(tmp_path / "out" / entry["file"]).to_pylist()]
     assert [row["line"] for row in made] == [*range(1, 11), *range(12, 32)] and made[0]["id"] == "ours/text.txt:1"
     assert pq.read_schema(tmp_path / "out" / done["shards"][0]["file"]).equals(SCHEMA)
-    assert all(row["score"] <= 0 <= row["uncertainty"] and row["tree"].startswith("(") for row in made)
+    assert all(row["score"] == -row["uncertainty"] <= 0 and row["tree"].startswith("(") for row in made)
     from grammar.__main__ import app
 
     shards = [str(tmp_path / "out" / entry["file"]) for entry in done["shards"]]
@@ -181,6 +183,21 @@ def test_doubtful_rows_come_first_and_differ(tmp_path: Path, monkeypatch: pytest
     assert [one.utterance for one in choose(tmp_path, 4)] == ["play jazz", "stop", "play folk", "play soul"]
     assert [one.utterance for one in choose(tmp_path, 2)] == ["play jazz", "stop"]
     assert tsv(found[:1]) == "utterance\ttree\tid\tuncertainty\nplay jazz\t(A())\tplay jazz\t0.9000\n"
+
+
+def test_a_calibrated_model_says_how_likely_a_tree_is_right(model: Path, text: Path, tmp_path: Path) -> None:
+    calibrated = tmp_path / "model"
+    shutil.copytree(model, calibrated)
+    sure = Confidence(temperature=0.5, power=1.0)
+    sure.save(calibrated)
+    assert fingerprint(str(calibrated)) != fingerprint(str(model))
+    done = run(Options(str(calibrated), [str(text)], str(tmp_path / "out"), max_rejected=0.1))
+    [entry] = done["shards"]
+    for row in pq.read_table(tmp_path / "out" / entry["file"]).to_pylist():
+        brackets = row["tree"].count("(") - row["tree"].count("\\(")
+        nodes = brackets - len(row["positions"]) - row["tree"].count("()")  # a leaf has a bracket, and one action
+        wanted = -row["score"] / (0.5 * (2 * nodes + len(row["positions"])))
+        assert row["uncertainty"] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_what_is_no_model_is_refused(text: Path, tmp_path: Path) -> None:

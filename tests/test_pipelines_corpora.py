@@ -9,8 +9,10 @@ import pytest
 
 from pipelines.clauses import SlotCounts
 from pipelines.compare import compare, normalise
+from pipelines.convert import Options, run
 from pipelines.formats import expand, plan, read
 from pipelines.record import Rejection, Utterance
+from pipelines.stats import describe
 from pipelines.trees import to_example
 
 CORPORA = os.environ.get("TREEWRIGHT_CORPORA", "")
@@ -52,6 +54,19 @@ def test_a_published_corpus_is_read_whole(folder, fmt, multi_intent, records):
             if isinstance(made, Rejection):
                 refused[made.code] += 1
     assert refused.total() < tried / 100, refused
+
+
+def test_the_leak_report_of_atis_shows_what_its_test_shares_with_train(tmp_path):
+    if not CORPORA or not (Path(CORPORA) / "atis").is_dir():
+        pytest.skip("TREEWRIGHT_CORPORA names no folder with `atis`")
+    options = Options([str(Path(CORPORA) / "atis")], "seq", str(tmp_path / "atis"), multi_intent="label")
+    run(options)
+    [found] = [
+        one for one in describe(tmp_path / "atis")["leaks"] if (one["split"], one["seen_in"]) == ("test", "train")
+    ]
+    assert found == {"split": "test", "seen_in": "train", "rows": 893, "utterance": 13, "template": 213, "shape": 667}
+    card = (tmp_path / "atis" / "README.md").read_text("utf-8")
+    assert "| test in train | 893 | 13 (1.5%) | 213 (23.9%) | 667 (74.7%) |" in card
 
 
 def test_the_two_forms_of_snips_differ_as_the_readme_says():

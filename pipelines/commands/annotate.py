@@ -26,6 +26,7 @@ def annotate(
         str,
         typer.Option(help="The column of TSV, JSON lines and Parquet; a number from 1 for a TSV file without a head."),
     ] = "utterance",
+    domain: Annotated[str, typer.Option(help="The domain of the text, for a model that has several.")] = "",
     for_annotators: Annotated[
         str, typer.Option(help="Write the rows that a person should look at to this TSV, most useful first.")
     ] = "",
@@ -69,6 +70,7 @@ def annotate(
             inputs=input_,
             output=output,
             corpus=corpus,
+            domain=domain,
             column=column,
             batch_size=batch_size,
             threads=threads,
