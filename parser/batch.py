@@ -20,6 +20,7 @@ from torch import Tensor
 
 from grammar.ontology import Ontology
 from parser.columns import Ragged, columns
+from parser.pretrained import Pieces, lined_up
 from parser.vocab import MAX_CHARS, PAD, Vocab
 
 
@@ -34,6 +35,7 @@ class Input:
     surface_BW: number of the word's spelling, -1 after the end: equal words have equal numbers.
     lexical_BW: the word's symbol in the lexicon, or -1.
     domain_B: the domain's number, where the model is given one.
+    piece_BP, pieces_B, first_BW: word pieces, how many, and each word's first, for a pretrained transformer.
     """
 
     word_BW: Tensor
@@ -45,6 +47,9 @@ class Input:
     surface_BW: Tensor
     lexical_BW: Tensor
     domain_B: Tensor
+    piece_BP: Tensor
+    pieces_B: Tensor
+    first_BW: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         """The fields that are tensors."""
@@ -134,6 +139,8 @@ class Examples:
     ) -> None:
         self.columns, self.stack = columns(table, vocab, ontology, copying), stack
         self.characters, self.letters = _spelled(self.columns.spellings, vocab)
+        self.splitter = vocab.splitter
+        self.pieces = [vocab.splitter.of(word) for word in self.columns.spellings] if vocab.splitter else []
         names = table["domain"].to_pylist()
         self.domain = np.array([vocab.domain(name) for name in names] if vocab.domains else [0] * len(names))
         self.labels = len(vocab.labels)
@@ -171,6 +178,7 @@ class Examples:
             surface_BW=torch.from_numpy(surface_BW),
             lexical_BW=torch.from_numpy(cols.word_lexical.pad(rows, -1)),
             domain_B=torch.from_numpy(self.domain[rows]),
+            **_word_pieces(self._pieces_of(surface_BW, cols.word.lengths(rows)), self.splitter),
             real_BT=torch.from_numpy(np.arange(count.max())[None] < count[:, None]),
             copying_K=torch.from_numpy(row * copy_BT.shape[1] + step),
             source_K=torch.from_numpy(row * surface_BW.shape[1] + copy_BT[row, step]),
@@ -185,6 +193,11 @@ class Examples:
             actions=int(count.sum()),
             **steps,
         )
+
+    def _pieces_of(self, surface_BW: np.ndarray, length_B: np.ndarray) -> list[list[list[int]]]:
+        if self.splitter is None:
+            return []
+        return [[self.pieces[i] for i in row[:n]] for row, n in zip(surface_BW.tolist(), length_B, strict=True)]
 
     def _levels(self, rows: np.ndarray, count: np.ndarray) -> tuple[Tensor, Tensor, list[int]]:
         below, owner = self.columns.below.flat(rows)
@@ -238,7 +251,18 @@ def make_input(utterances: Sequence[Sequence[str]], vocab: Vocab) -> Input:
         surface_BW=torch.from_numpy(surface_BW),
         lexical_BW=torch.from_numpy(Ragged(lexical[surface], starts).pad(every, -1)),
         domain_B=torch.zeros(len(utterances), dtype=torch.long),
+        **_word_pieces(
+            [[vocab.splitter.of(word) for word in words] for words in utterances] if vocab.splitter else [],
+            vocab.splitter,
+        ),
     )
+
+
+def _word_pieces(utterances: list[list[list[int]]], splitter: Pieces | None) -> dict[str, Tensor]:
+    """The fields of `Input` for a pretrained transformer; empty without one."""
+    none = torch.zeros(0, dtype=torch.long)
+    piece_BP, pieces_B, first_BW = (none, none, none) if splitter is None else lined_up(utterances, splitter)
+    return {"piece_BP": piece_BP, "pieces_B": pieces_B, "first_BW": first_BW}
 
 
 def _spelled(words: list[str], vocab: Vocab) -> tuple[np.ndarray, np.ndarray]:

@@ -74,6 +74,8 @@ class ModelConfig:
     domains: str = "none"
     """One network over many domains, the domain given: `shared` (every layer), `ter` (each domain has its own layer
     of lexicon words), `both` (of labels too); in each, only symbols that a domain's training rows hold may come."""
+    pretrained: str = ""
+    """Folder of a small pretrained transformer (BERT), whose states are read beside the words; needed to train only."""
     domain_dim: int = 16
     """Width of a domain embedding."""
 
@@ -152,8 +154,10 @@ class TrainConfig:
     """So many vectors are read, from the beginning of the file."""
     encoder_rate: float = 1.0
     """Share of the learning rate for the encoder; 0 freezes it. For fine-tuning."""
+    pretrained_rate: float = 0.0
+    """The same for `model.pretrained`: 0 freezes it, 0.01 fine-tunes it."""
     decoder_rate: float = 1.0
-    """The same for history, stack, attention and hidden layer; action embeddings and output layers learn in full."""
+    """Share for history, stack, attention and hidden layer; action embeddings and output layers learn in full."""
 
     def __post_init__(self) -> None:
         whole = (
@@ -173,7 +177,7 @@ class TrainConfig:
         for name in ("lr", "clip", "checkpoint_minutes", "temperature"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"`train.{name}` must be above 0")
-        for name in ("unk", "lr_floor", "encoder_rate", "decoder_rate"):
+        for name in ("unk", "lr_floor", "encoder_rate", "decoder_rate", "pretrained_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`train.{name}` must lie between 0 and 1")
 

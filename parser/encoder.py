@@ -15,6 +15,7 @@ from torch.nn import functional
 from parser.batch import Input
 from parser.config import ModelConfig
 from parser.dropout import Dropout
+from parser.pretrained import Shape, Transformer
 from parser.vocab import PAD, UNK, Vocab
 
 
@@ -66,6 +67,9 @@ class Encoder(nn.Module):
         nn.init.normal_(self.embed.weight, std=config.word_init)
         self.characters = Characters(len(vocab.chars), config) if config.char_hidden else None
         width, half = config.word_dim + config.char_hidden, config.encoder_hidden // 2
+        shape: Any = vocab.transformer
+        self.pretrained = Transformer(Shape(**shape)) if shape else None
+        width += self.pretrained.shape.width if self.pretrained is not None else 0
         # The domain comes last, so that `model.of_domain` can fold it into a bias.
         self.width = width
         self.domain = nn.Embedding(len(vocab.domains), config.domain_dim) if vocab.domains else None
@@ -91,6 +95,8 @@ class Encoder(nn.Module):
         x = self.embed(word_BW)
         if self.characters is not None:
             x = torch.cat([x, functional.embedding(inputs.which_BW, self.characters(inputs))], -1)
+        if self.pretrained is not None:
+            x = torch.cat([x, rows_at(self.pretrained(inputs.piece_BP, inputs.pieces_B), inputs.first_BW)], -1)
         if self.domain is not None:
             x = torch.cat([x, self.domain(inputs.domain_B)[:, None].expand(-1, x.size(1), -1)], -1)
         place = torch.arange(word_BW.size(1), device=word_BW.device)[None]

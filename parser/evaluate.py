@@ -52,7 +52,8 @@ LENGTHS = ((5, "1 to 5"), (10, "6 to 10"), (20, "11 to 20"), (10**9, "over 20"))
 def searcher(model: Model, vocab: Vocab) -> Search | Quick:
     """What parses soonest where the model is; make it anew when its weights have changed."""
     search = Search(model, vocab)
-    return Quick(search) if search.folded.bias_F.device.type == "cpu" else search
+    quick = search.folded.bias_F.device.type == "cpu" and model.encoder.pretrained is None
+    return Quick(search) if quick else search
 
 
 class Searching(Protocol):

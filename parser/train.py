@@ -112,6 +112,8 @@ def _run(
     model = setup.build(device)
     if settings.vectors and not resume and not older:
         put_vectors(model, setup.vocab, read_vectors(setup.config))
+    if model.encoder.pretrained is not None and not resume and not older:
+        model.encoder.pretrained.load(Path(setup.config.model.pretrained))
     if older:
         take_over(model, setup.vocab, older[1], older[0].vocab)
     forward = torch.compile(model, dynamic=True) if settings.compile else model

@@ -66,7 +66,12 @@ def take_over(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab) -> N
 
 def parts_of(model: Model, settings: TrainConfig) -> list[dict[str, Any]]:
     """Parameter groups with the `share` of the learning rate that each gets; a share of 0 freezes its part."""
-    shares = {"encoder": settings.encoder_rate, "decoder": settings.decoder_rate, "output": 1.0}
+    shares = {
+        "pretrained": settings.pretrained_rate,
+        "encoder": settings.encoder_rate,
+        "decoder": settings.decoder_rate,
+        "output": 1.0,
+    }
     parts: dict[float, list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         share = shares[_part(name)]
@@ -77,6 +82,8 @@ def parts_of(model: Model, settings: TrainConfig) -> list[dict[str, Any]]:
 
 
 def _part(name: str) -> str:
+    if name.startswith("encoder.pretrained."):
+        return "pretrained"
     first = name.partition(".")[0]
     return "encoder" if first == "encoder" else "decoder" if first in DECODER else "output"
 

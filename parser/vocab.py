@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ import pyarrow.compute as pc
 from grammar.actions import GENERATED, Kind
 from grammar.ontology import Ontology
 from parser.config import ModelConfig
+from parser.pretrained import Pieces, Shape, read_pieces
 
 PAD, UNK = 0, 1
 RED_SYMBOL = 0
@@ -34,7 +36,7 @@ class Vocab:
     """The inventories of a model; `words` and `chars` start with two places for padding and unknown.
 
     `domains` are those of a model that is given the domain, and `symbols_of` the labels and lexicon words that the
-    training rows of each hold, as symbols.
+    training rows of each hold, as symbols. `pieces` and `transformer`: word pieces and sizes of a pretrained model.
     """
 
     words: list[str]
@@ -47,16 +49,20 @@ class Vocab:
     tokeniser: str = "words-1"
     domains: list[str] = field(default_factory=list)
     symbols_of: list[list[int]] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    transformer: dict[str, float] = field(default_factory=dict)
     _word: dict[str, int] = field(init=False, repr=False)
     _char: dict[str, int] = field(init=False, repr=False)
     _label: dict[str, int] = field(init=False, repr=False)
     _lexical: dict[str, int] = field(init=False, repr=False)
+    splitter: Pieces | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         self._word = {word: i for i, word in enumerate(self.words)}
         self._char = {char: i for i, char in enumerate(self.chars)}
         self._label = {label: i + 1 for i, label in enumerate(self.labels)}
         self._lexical = {word: i + 1 + len(self.labels) for i, word in enumerate(self.lexicon)}
+        self.splitter = Pieces(self.pieces) if self.pieces else None
 
     @property
     def symbols(self) -> int:
@@ -100,7 +106,8 @@ class Vocab:
         """Plain lists, for the model directory."""
         names = ("words", "chars", "labels", "lexicon", "singles", "lowercase", "max_open", "tokeniser")
         of_domains = ("domains", "symbols_of") if self.domains else ()
-        return {name: getattr(self, name) for name in (*names, *of_domains)}
+        of_pieces = ("pieces", "transformer") if self.pieces else ()
+        return {name: getattr(self, name) for name in (*names, *of_domains, *of_pieces)}
 
 
 class Counts:
@@ -213,6 +220,9 @@ def build_vocab(
         max_open=deepest + 1,
         tokeniser=tokeniser,
     )
+    if config.pretrained:
+        folder = Path(config.pretrained)
+        vocab = replace(vocab, pieces=read_pieces(folder), transformer=asdict(Shape.read(folder)))
     if config.domains != "none":
         vocab.domains = sorted(counts.labels_of)
         for domain in vocab.domains:
