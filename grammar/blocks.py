@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from grammar.columns import rows_of
 from grammar.files import LONGEST, decode, form_of, opened, parquet_batches, parquet_row, skip, too_long
 from grammar.finding import Place
-from grammar.rows import LineReader, Names, Row, is_utterance
+from grammar.rows import LineReader, Names, Row, as_text, is_utterance
 from grammar.run import Block
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Columns(Block):
     Attributes:
         column: the text of each row's tree as a binary column; anything that is no tree where the row has none.
         doubt: rows that must be looked at whatever their tree is.
+        said: the utterance of each row, where the file has utterances.
+        parts: the split of each row, where that is known without looking at them.
     """
 
     def __init__(
@@ -46,15 +48,28 @@ class Columns(Block):
         doubt: np.ndarray,
         said: Callable[[], Said | None],
         crlf: int,
+        parts: list[str | None] | None,
     ) -> None:
         super().__init__(path, _Lazy(len(column), make), nbytes)
-        self.column, self.doubt, self.said, self.crlf = column, doubt, said, crlf
+        self.column, self.doubt, self._say, self.crlf, self._parts = column, doubt, said, crlf, parts
+
+    @cached_property
+    def said(self) -> Said | None:
+        return self._say()
+
+    @cached_property
+    def utterances(self) -> Said:
+        return self.said or [None] * self.size
+
+    @cached_property
+    def splits(self) -> list[str | None]:
+        return [row.split for row in self._rows] if self._parts is None else self._parts
 
     def suspects(self, clean: Clean | None) -> Collection[int]:
         """The rows that are not certainly clean; all, where nothing is known of them."""
         if clean is None:
             return range(self.size)
-        certain = clean(self.column, self.said()) & ~self.doubt
+        certain = clean(self.column, self.said) & ~self.doubt
         return np.flatnonzero(~certain).tolist()
 
 
@@ -143,10 +158,12 @@ def _lines(path: str, reader: LineReader, number: int, data: bytes) -> Columns:
         return line_row(reader, number + i, data[starts[i] : starts[i + 1]])
 
     said: Callable[[], Said | None] = partial(_same, None)
+    parts: list[str | None] | None = [None] * len(ends)
     if reader.form == "tsv":
         column, said = _tsv(data, starts, marks, reader)
+        parts = None if reader.names.split in (reader.columns or ()) else parts
     elif reader.form == "jsonl":
-        column, spoken = _jsonl(data, reader.names)
+        column, spoken, parts = _jsonl(data, reader.names)
         said = partial(_same, spoken)
     else:
         column = _binary(len(ends), starts, data)
@@ -154,7 +171,7 @@ def _lines(path: str, reader: LineReader, number: int, data: bytes) -> Columns:
     if crlf < 0 and data.endswith(b"\r"):
         crlf = len(data) - 1
     at = int(rows_of(np.array([crlf]), starts)[0]) if crlf >= 0 else -1
-    return Columns(path, column, make, len(data), np.diff(starts) > LONGEST, said, at)
+    return Columns(path, column, make, len(data), np.diff(starts) > LONGEST, said, at, parts)
 
 
 def _same(said: Said | None) -> Said | None:
@@ -196,23 +213,26 @@ def _tsv(
     return cells(reader.tree_column()), said
 
 
-def _jsonl(data: bytes, names: Names) -> tuple[pa.Array, Said]:
+def _jsonl(data: bytes, names: Names) -> tuple[pa.Array, Said, list[str | None]]:
     trees: list[bytes] = []
     said: Said = []
+    splits: list[str | None] = []
     for line in data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
-        tree, utterance = b"", None
+        tree, utterance, split = b"", None, None
         try:
             row = json.loads(line)
             text = row.get(names.tree) if isinstance(row, dict) else None
             if isinstance(text, str):
                 key = next((key for key in names.utterances if row.get(key)), names.utterances[-1])
-                utterance = row.get(key)
-                tree = text.encode() if is_utterance(utterance) else b""
+                if is_utterance(row.get(key)):
+                    utterance, split = row.get(key), as_text(row.get(names.split))
+                    tree = text.encode()
         except (ValueError, RecursionError):
             pass  # the reader of rows says what is wrong with it
         trees.append(tree)
-        said.append(utterance if tree else None)
-    return pa.array(trees, pa.binary()), said
+        said.append(utterance)
+        splits.append(split)
+    return pa.array(trees, pa.binary()), said, splits
 
 
 def _parquet(path: str, names: Names) -> Iterator[Block]:
@@ -232,7 +252,8 @@ def _parquet(path: str, names: Names) -> Iterator[Block]:
         for i, utterance in enumerate(said or ()):
             if not is_utterance(utterance):
                 doubt[i], said[i] = True, None  # type: ignore[index]
-        yield Columns(path, trees, make, batch.nbytes, doubt, partial(_same, said), -1)
+        parts: list[str | None] | None = None if names.split in batch.schema.names else [None] * batch.num_rows
+        yield Columns(path, trees, make, batch.nbytes, doubt, partial(_same, said), -1, parts)
 
 
 def _spoken(batch: Any, names: Names) -> Said | None:

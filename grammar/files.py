@@ -16,6 +16,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -182,7 +183,9 @@ def parquet_row(path: str, number: int, cell: dict[str, object], names: Names) -
     if not is_utterance(utterance):
         return unreadable(place, "parquet", "the utterance is not text", "it is a string, or a list of strings")
     annotator, batch, split = (as_text(cell.get(name)) for name in (names.annotator, names.batch, names.split))
-    return Row(place, "parquet", text, text, utterance, None, annotator, batch, split, names.tree)  # type: ignore[arg-type]
+    ignore, id_ = cell.get(names.ignore), as_text(cell.get(names.id))
+    row = Row(place, "parquet", text, text, utterance, None, annotator, batch, split, names.tree)  # type: ignore[arg-type]
+    return replace(row, ignore=ignore, id=id_)
 
 
 def parquet_batches(path: str, names: Names, rows: int = 16_384) -> Iterator[tuple[int, Any]]:
@@ -200,7 +203,7 @@ def parquet_batches(path: str, names: Names, rows: int = 16_384) -> Iterator[tup
         raise FileError("<stdin>: Parquet is not read from stdin; give a file")
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            wanted = (names.tree, *names.utterances, names.annotator, names.batch, names.split, names.ignore)
+            wanted = (names.tree, *names.utterances, names.annotator, names.batch, names.split, names.ignore, names.id)
             there = file.schema_arrow.names
             if names.tree not in there:
                 raise FileError(f"{path}: no column `{names.tree}`; the columns are {', '.join(there)}")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from grammar.json_text import places, written
 from grammar.tree import Span
 
 _WIDEST = 160
@@ -80,6 +81,7 @@ class Place:
         source: the text to show; the tree stands in it at `offset`.
         offset: in characters; the column of the tree in a table.
         literal: whether `source` stands in the file as it is; not so for the strings of JSON and Parquet.
+        json: the line of the file and the key, where `source` is the string that stands there in JSON.
     """
 
     path: str
@@ -87,9 +89,21 @@ class Place:
     source: str
     offset: int = 0
     literal: bool = True
+    json: tuple[str, str] | None = None
+
+    def in_file(self, index: int) -> tuple[int, int]:
+        """(line, column), both from 1, of a character of the tree, as an editor counts in the file."""
+        if self.json is None:
+            return self.position(index)
+        there = places(*self.json)
+        return self.line, there[min(index + self.offset, len(there) - 1)] + 1
+
+    def as_written(self, text: str) -> str:
+        """Text that is put into `source`, as the file has to write it."""
+        return text if self.json is None else written(text)
 
     def position(self, index: int) -> tuple[int, int]:
-        """(line, column), both from 1, of a character of the tree."""
+        """(line, column), both from 1, of a character of the tree, counted in `source`."""
         index += self.offset
         start = self.source.rfind("\n", 0, index) + 1
         return self.line + self.source.count("\n", 0, index), index - start + 1
@@ -114,8 +128,8 @@ def fingerprint(finding: Finding, place: Place) -> str:
 
 def to_json(finding: Finding, place: Place) -> dict[str, Any]:
     """A finding as plain values. `start` and `end` count characters of the field, lines and columns from 1."""
-    line, column = place.position(finding.span.start)
-    end_line, end_column = place.position(finding.span.end)
+    line, column = place.in_file(finding.span.start)
+    end_line, end_column = place.in_file(finding.span.end)
     fix, related = finding.fix, finding.related
     return {
         "code": finding.code,
@@ -137,20 +151,21 @@ def to_json(finding: Finding, place: Place) -> dict[str, Any]:
 
 def concise(finding: Finding, place: Place) -> str:
     """A finding as one line: `file:line:column: error[E201]: what is wrong`."""
-    line, column = place.position(finding.span.start)
+    line, column = place.in_file(finding.span.start)
     return f"{shown(place.path)}:{line}:{column}: {finding.severity}[{finding.code}]: {shown(finding.message)}"
 
 
 def render(finding: Finding, place: Place) -> str:
     """A finding as text, several lines without a line end."""
-    line, column = place.position(finding.span.start)
+    line = place.position(finding.span.start)[0]
     marks = [(finding.span, "^")]
     notes = [f"help: {finding.help}"]
     elsewhere = None
     if finding.related:
         marks.append((finding.related.span, "-"))
-        at_line, at_column = place.position(finding.related.span.start)
-        where = f"column {at_column}" if at_line == line else f"{at_line}:{at_column}"
+        at_line = place.position(finding.related.span.start)[0]
+        at = place.in_file(finding.related.span.start)
+        where = f"column {at[1]}" if at_line == line else f"{at[0]}:{at[1]}"
         notes.insert(0, f"note: {finding.related.message} (at {where})")
         elsewhere = at_line if at_line != line else None
     gutter = " " * len(str(max(line, elsewhere or 0)))
@@ -163,7 +178,7 @@ def render(finding: Finding, place: Place) -> str:
     return "\n".join(
         [
             f"{finding.severity}[{finding.code}]: {shown(finding.message)}",
-            f"{gutter}--> {shown(place.path)}:{line}:{column}",
+            f"{gutter}--> {shown(place.path)}:{':'.join(map(str, place.in_file(finding.span.start)))}",
             *below,
             *(f"{gutter} = {shown(note)}" for note in notes),
         ]
@@ -223,7 +238,11 @@ def _visible(char: str) -> str:
     """The character, or U+FFFD for one that would move the cursor or turn the line round."""
     if " " <= char <= "~" or char == "\t":
         return char
-    if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(char) in _BIDI:
+    if (
+        char == "\ufeff"
+        or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(char) in _BIDI
+    ):
         return "\ufffd"
     return char
 

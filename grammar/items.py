@@ -29,11 +29,8 @@ class Annotated:
 
     @property
     def key(self) -> str | None:
-        """The id of a JSON row."""
-        if self.row.form != "jsonl" or self.row.problem:
-            return None
-        given = json.loads(self.row.raw).get("id")
-        return None if given is None else str(given)
+        """The id of the row, where the file has ids."""
+        return self.row.id
 
     @property
     def spoken(self) -> str | None:

@@ -2,14 +2,14 @@
 
 It speaks the Language Server Protocol over stdin and stdout. Positions are in the units of the client (UTF-16 unless it
 asks for another); lines of the protocol end at LF, CRLF or CR, lines of our files at LF only. Only lines that changed
-are checked again.
+are checked again; what rows say against each other (E4) is looked at each time.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from pygls.workspace import PositionCodec, TextDocument
 from grammar import __version__
 from grammar.checker import check
 from grammar.complete import choices, label_at
+from grammar.corpus import Corpus
 from grammar.describe import about
 from grammar.finding import Finding
 from grammar.ontology import Ontology, OntologyError, load
 from grammar.picture import pretty
 from grammar.places import in_line, written
 from grammar.rows import LineReader, Row
+from grammar.run import Block
 from grammar.syntax import TreeSyntaxError, parse
 
 _SEVERITY = {
@@ -35,6 +37,8 @@ _SEVERITY = {
     "note": lsp.DiagnosticSeverity.Information,
 }
 _FORMS = {".tree": "tree", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".trees": "trees"}
+_MOST_ROWS = 20_000
+"""Of a table whose rows are held against each other while one types; `check` does it for any."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
@@ -171,6 +175,7 @@ class Server(LanguageServer):
                     now[raw] = marks
             yield from ((start, mark) for mark in marks)
         self.known[uri] = (state, now)
+        yield from _corpus_marks(text)
 
     def publish(self, uri: str) -> None:
         """Send all findings of a document."""
@@ -273,10 +278,25 @@ def server() -> Server:
     return made
 
 
+def _corpus_marks(text: Text) -> Iterator[tuple[int, Mark]]:
+    """What the rows of a table say against each other (E4); of trees alone nothing can be said."""
+    if _form(text.path) not in ("tsv", "jsonl") or text.source.count("\n") > _MOST_ROWS:
+        return
+    starts, rows = zip(*text.rows(), strict=True)
+    corpus = Corpus(lambda _: rows)
+    corpus.see(Block(text.path, rows, 0))
+    for checked in corpus.finish():
+        start = starts[checked.row.place.line - 1]
+        yield from ((start, mark) for mark in _marked(checked.row, checked.findings))
+
+
 def _marks(row: Row, ontology: Ontology | None) -> list[Mark]:
     if row.text is None and not row.problem:
         return []
-    findings = [row.problem] if row.problem else check(row.text or "", ontology, row.utterance)
+    return _marked(row, [row.problem] if row.problem else check(row.text or "", ontology, row.utterance))
+
+
+def _marked(row: Row, findings: Sequence[Finding]) -> list[Mark]:
     marks = []
     for finding in findings:
         fix, related = finding.fix, finding.related
@@ -286,18 +306,11 @@ def _marks(row: Row, ontology: Ontology | None) -> list[Mark]:
                 finding,
                 (span[0], max(span[1], span[0])),
                 in_line(row, fix.span, finding) if fix else None,
-                written_text(row, fix.text) if fix else "",
+                row.place_of(finding).as_written(fix.text) if fix else "",
                 in_line(row, related.span, finding) if related else None,
             )
         )
     return marks
-
-
-def written_text(row: Row, text: str) -> str:
-    """Text as the line has to write it."""
-    import json
-
-    return json.dumps(text, ensure_ascii=False)[1:-1] if row.form == "jsonl" else text
 
 
 def _diagnostic(uri: str, text: Text, start: int, mark: Mark) -> lsp.Diagnostic:

@@ -35,7 +35,7 @@ class Names:
     Attributes:
         tree: the column of the trees.
         utterances: the columns of the utterance; the first that a row has is taken.
-        annotator, batch, split: columns that are passed on.
+        annotator, batch, split, id: columns that are passed on.
         ignore: the column of codes that are not to be reported; see `suppress.py`.
     """
 
@@ -45,6 +45,7 @@ class Names:
     batch: str = "batch"
     split: str = "split"
     ignore: str = "ignore"
+    id: str = "id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Row:
         marked: the line begins with a byte-order mark.
         spoken: what the column of the utterance is called, and where it begins in the line of a TSV file.
         ignore: the column `ignore`, where the file has it.
+        id: the column `id`, where the file has it.
     """
 
     place: Place
@@ -78,6 +80,7 @@ class Row:
     marked: bool = False
     spoken: tuple[str, int] = ("utterance", 0)
     ignore: object = None
+    id: str | None = None
 
     def with_tree(self, tree: str, utterance: str | None = None) -> str:
         """The line with another tree in it, and (where it is given, and is text here) another utterance."""
@@ -101,9 +104,12 @@ class Row:
         if found.field == "tree":
             return self.place
         path, line = self.place.path, self.place.line
+        if found.code == "E501":
+            return Place(path, line, "\ufeff" + self.raw)
         if found.field == "line" or self.form == "tsv":
             return Place(path, line, self.raw, self.spoken[1] if found.field == "utterance" else 0)
-        return Place(path, line, str(self.utterance), literal=False)
+        json_ = (self.raw, self.spoken[0]) if self.form == "jsonl" else None
+        return Place(path, line, str(self.utterance), literal=False, json=json_)
 
 
 class LineReader:
@@ -180,7 +186,7 @@ class LineReader:
             help_ = "write `utterance` as a string, or `words` as a list of strings"
             return unreadable(place, "jsonl", "the utterance is not text", help_)
         # The tree is shown as it reads, not as JSON writes it.
-        place = Place(place.path, place.line, row[name], literal=False)
+        place = Place(place.path, place.line, row[name], literal=False, json=(raw, name))
         return self._row(place, "jsonl", raw, row[name], utterance, row, marked, (key, 0))
 
     def _row(
@@ -196,8 +202,9 @@ class LineReader:
     ) -> Row:
         names = self.names
         annotator, batch, split = (as_text(cell.get(name)) for name in (names.annotator, names.batch, names.split))
-        ignore = cell.get(names.ignore)
-        return Row(place, form, raw, text, utterance, None, annotator, batch, split, names.tree, marked, spoken, ignore)
+        ignore, id_ = cell.get(names.ignore), as_text(cell.get(names.id))
+        said = (annotator, batch, split)
+        return Row(place, form, raw, text, utterance, None, *said, names.tree, marked, spoken, ignore, id_)
 
 
 def is_utterance(value: Any) -> bool:

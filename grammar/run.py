@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from grammar.checker import check
 from grammar.files import FileError, Names, Row, form_of, inputs, ontology_beside, read, size_of
-from grammar.finding import Finding
+from grammar.finding import Finding, Fix
 from grammar.ontology import Ontology
 from grammar.rules import DEFAULT, finding
 from grammar.tree import Span
@@ -117,6 +117,7 @@ class Run:
         rows: rows with a tree, or that should have one, so far.
         bytes: bytes so far (of packed files, unpacked).
         without_ontology: files that were checked without one.
+        marked: files with comments that leave findings out, as findings name them.
     """
 
     def __init__(
@@ -153,6 +154,7 @@ class Run:
         self.watchers, self.progress, self.fast = watchers, progress, fast
         self.rows = self.bytes = 0
         self.without_ontology: list[str] = []
+        self.marked: dict[str, None] = {}
         self._prepared: tuple[Ontology | None, Clean] | None = None
 
     def __iter__(self) -> Iterator[Checked]:
@@ -176,10 +178,14 @@ class Run:
                 for i in sorted(set(suspects).union(*seen)) if any(seen) else sorted(suspects):
                     row = block.row(i)
                     self.rows += i in suspects and (row.text is not None or row.problem is not None)
+                    if row.text is None and "treewright:" in row.raw and row.form == "trees":
+                        self.marked[row.place.path] = None
                     found = self._check(row, ontology)
                     if not crlf and (at := _carriage_return(row)) >= 0:
                         crlf = True
-                        found.append(finding("E502", Span(at, at + 1), field="line"))
+                        found.append(
+                            finding("E502", Span(at, at + 1), Fix(Span(at, at + 1), "", safe=True), field="line")
+                        )
                     found += [one for findings in seen for one in findings.get(i, ())]
                     if found:
                         yield Checked(row, found[:MOST], max(0, len(found) - MOST))
@@ -214,7 +220,7 @@ class Run:
     def _check(self, row: Row, ontology: Ontology | None) -> list[Finding]:
         found = []
         if row.marked and "E501" in self.codes:
-            found.append(finding("E501", Span(0, 0), field="line"))
+            found.append(finding("E501", Span(0, 1), Fix(Span(0, 1), "", safe=True), field="line"))
         if row.problem is not None:
             found += [row.problem] if row.problem.code in self.codes else []
         elif row.text is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from grammar.files import opened
@@ -35,10 +35,23 @@ class Sieve:
             place = checked.row.place_of(finding)
             if finding.code in ignored:
                 self.ignored += 1
+                if checked.row.form == "trees":
+                    self._of(checked.row.place.path).use(checked.row.place.line, finding.code)
             elif self.baseline is not None and self.baseline.takes(finding, place):
                 self.known += 1
             else:
                 yield finding, place
+
+    def unused(self, paths: Iterable[str], codes: Collection[str]) -> None:
+        """Tell of the marks in these files that left nothing out, when all rows were seen.
+
+        Args:
+            paths: files with marks, as findings name them.
+            codes: what was looked for.
+        """
+        for path in paths:
+            for line in self._of(path).unused(codes):
+                self.note(f"{path}:{line}: this mark leaves out nothing; remove it")
 
     def ignores(self, row: Row) -> frozenset[str]:
         """The codes that are ignored in a row, by comments or by its column."""

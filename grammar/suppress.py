@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from grammar.finding import Finding, Place, fingerprint
@@ -61,9 +61,10 @@ class Marks:
 
     def __init__(self, lines: Iterable[bytes] = ()) -> None:
         self.problems: list[tuple[int, str]] = []
-        self._lines: dict[int, frozenset[str]] = {}
+        self._lines: dict[int, list[tuple[int, frozenset[str]]]] = {}  # of a tree -> marks above it, and their lines
         self._rest: list[tuple[int, frozenset[str]]] = []
-        waiting: frozenset[str] = frozenset()
+        self._used: set[int] = set()
+        waiting: list[tuple[int, frozenset[str]]] = []
         for number, line in enumerate(lines, 1):
             if line.startswith((b"#", b"\xef\xbb\xbf#")):
                 try:
@@ -74,17 +75,28 @@ class Marks:
                 if found and found[0]:
                     self._rest.append((number, found[1]))
                 elif found:
-                    waiting |= found[1]
+                    waiting.append((number, found[1]))
             elif waiting and line.strip():
                 self._lines[number] = waiting
-                waiting = frozenset()
+                waiting = []
+        self._idle = waiting  # above no tree
 
     def __call__(self, line: int) -> frozenset[str]:
         """The codes that are ignored in a line."""
-        found = self._lines.get(line, frozenset())
-        for start, some in self._rest:
-            found = found | some if start <= line else found
-        return found
+        return frozenset().union(*(some for _, some in self._over(line)))
+
+    def use(self, line: int, code: str) -> None:
+        """Note that a finding of this code in this line was left out."""
+        self._used.update(number for number, some in self._over(line) if code in some)
+
+    def unused(self, codes: Collection[str]) -> list[int]:
+        """The lines of marks that left out nothing, though all of their codes are among `codes`, those looked for."""
+        every = [*self._rest, *self._idle, *(one for marks in self._lines.values() for one in marks)]
+        return sorted(number for number, some in every if number not in self._used and some <= set(codes))
+
+    def _over(self, line: int) -> list[tuple[int, frozenset[str]]]:
+        """(line, codes) of the marks that hold in a line."""
+        return [*self._lines.get(line, ()), *(one for one in self._rest if one[0] <= line)]
 
 
 class Baseline:

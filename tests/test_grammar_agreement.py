@@ -189,6 +189,11 @@ def test_rows_are_matched(tmp_path: Path) -> None:
     assert run("agree", left, right).exit_code == 0
     assert run("agree", left, right, "--by", "line").exit_code == 1
     assert "x.trees:1: no id to match this row by" in run("agree", left, lines, "--by", "id").stderr
+    table = write(tmp_path / "t.tsv", "id\ttree\n2\t(c(d))\n1\t(a(b))\n")
+    assert run("agree", left, table).exit_code == 0
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"id": [2, 1], "tree": ["(c(d))", "(a(b))"]}), tmp_path / "p.parquet")
+    assert run("agree", left, tmp_path / "p.parquet", "--by", "id").exit_code == 0
     twice = write(tmp_path / "t.jsonl", '{"id": 1, "tree": "(a(b))"}\n{"id": 1, "tree": "(a(b))"}\n')
     assert "t.jsonl:2: the id `1` stands in this file already" in run("agree", left, twice, "--by", "id").stderr
     said = write(tmp_path / "s.tsv", "go\t(A())\ngo\t(B())\n")

@@ -167,12 +167,57 @@ def test_marks_in_comments() -> None:
     assert Path("a.trees").read_text("utf-8").split("\n")[3] == "(a(b) c)"  # ignored, so not mended
 
 
+def test_a_mark_that_leaves_nothing_out_is_told() -> None:
+    text = (
+        "# treewright: ignore[E108]\n(a(b) c)\n"
+        "# treewright: ignore[E108]\n(a(b)(c))\n"
+        "# treewright: ignore-file[E506]\n"
+        "# treewright: ignore[E2]\n(a(b)(c))\n"
+    )
+    write("a.trees", text)
+    told = "a.trees:3: this mark leaves out nothing; remove it\na.trees:5: this mark leaves out nothing; remove it\n"
+    result = run("a.trees")
+    assert result.exit_code == 0 and told in result.stderr
+    assert "a.trees:6" not in result.stderr  # without an ontology nobody knows
+    assert "leaves out" not in run("a.trees", "--select", "E3").stderr
+    write("good.trees", "# treewright: ignore-file[E1]\n" + "(a(b))\n" * 20_000)
+    assert "good.trees:1: this mark leaves out nothing" in run("good.trees").stderr
+
+
+def test_what_json_lines_hold_is_found_where_the_file_writes_it() -> None:
+    row = '{"utterance": "b\\u0007", "tree": "(a(b\\\\x)(\\u00e9) c)"}'
+    write("a.jsonl", row + "\n")
+    rows = [json.loads(line) for line in run("--json", "a.jsonl").stdout.splitlines()]
+    places = {(one["code"], row[one["column"] - 1 : one["end_column"] - 1]) for one in rows}
+    assert {("E506", "\\u0007"), ("E109", "\\\\x"), ("E301", "\\u00e9"), ("E108", "c")} <= places
+    results = json.loads(run("--output-format", "sarif", "a.jsonl", "--ignore", "E3").stdout)["runs"][0]["results"]
+    edits = [result["fixes"][0]["artifactChanges"][0]["replacements"][0] for result in results]
+    mended = row
+    for edit in sorted(edits, key=lambda e: -e["deletedRegion"]["startColumn"]):
+        start, end = edit["deletedRegion"]["startColumn"] - 1, edit["deletedRegion"]["endColumn"] - 1
+        mended = mended[:start] + edit["insertedContent"]["text"] + mended[end:]
+    assert json.loads(mended) == {"utterance": "b", "tree": "(a(b\\\\x)(\u00e9) (c))"}
+
+
+def test_fixes_of_whole_files_are_edits_too() -> None:
+    write("a.trees", "\ufeff(a(b))\r\n(c(d))\r\n")
+    rows = [json.loads(line) for line in run("--json", "a.trees").stdout.splitlines()]
+    assert [(one["code"], one["column"], one["fix"]) for one in rows] == [
+        ("E501", 1, {"start": 0, "end": 1, "text": "", "safe": True}),
+        ("E502", 7, {"start": 6, "end": 7, "text": "", "safe": True}),
+    ]
+
+
 def test_marks_in_columns() -> None:
     write("a.tsv", "utterance\tignore\ttree\nb\tE301 E1\t(a(c) d)\nb\t\t(a(c))\n")
     assert found("a.tsv") == ["3 E301"]
     rows = [{"tree": "(a(b) c)", "ignore": ["E108"]}, {"tree": "(a(b) c)", "ignore": "E2"}]
     write("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     assert found("a.jsonl") == ["2 E108"]
+    pq = pytest.importorskip("pyarrow.parquet")
+    pa = pytest.importorskip("pyarrow")
+    pq.write_table(pa.table({"tree": ["(a(b) c)"] * 2, "ignore": ["E108", None]}), "a.parquet")
+    assert found("a.parquet") == ["2 E108"]
 
 
 def test_a_baseline_forgives_what_was_there_and_follows_lines_that_move() -> None:

@@ -22,6 +22,7 @@ from grammar.atoms import Numbers, Words  # noqa: E402
 from grammar.blocks import blocks  # noqa: E402
 from grammar.checker import check  # noqa: E402
 from grammar.columns import DEPTH, Clean, valid  # noqa: E402
+from grammar.corpus import Corpus  # noqa: E402
 from grammar.files import Names, read  # noqa: E402
 from grammar.ontology import loads  # noqa: E402
 from grammar.recover import scan  # noqa: E402
@@ -205,6 +206,19 @@ def test_a_run_with_the_quick_look_finds_what_a_run_without_it_does(form: str, t
             fast = Run([str(file)], ontology, codes=codes, fast=True)
             assert [(c.row, c.findings, c.more) for c in slow] == [(c.row, c.findings, c.more) for c in fast]
             assert slow.rows == fast.rows > 0
+
+
+@pytest.mark.parametrize("form", ["tsv", "jsonl", "parquet", "tsv.named"])
+def test_rows_that_are_not_looked_at_are_held_against_each_other_all_the_same(form: str, tmp_path: Path) -> None:
+    made = random.Random(FILES.index(form))
+    rows = [(random_row(made, text).replace("\t", " ").replace("\n", " "), text) for text in random_rows(made, 60)]
+    file = str(write(tmp_path, form, made.choices(rows, k=150), made))
+    found = []
+    for fast in (False, True):
+        corpus = Corpus(lambda path: read(path, cut=True))
+        codes = [(c.row, c.findings) for c in Run([file], codes={"E401", "E402"}, watchers=[corpus], fast=fast)]
+        found.append(codes)
+    assert found[0] == found[1] and found[0]
 
 
 @pytest.mark.parametrize("form", FILES)

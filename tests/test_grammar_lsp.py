@@ -129,6 +129,18 @@ async def test_findings_in_json_stand_where_json_writes_them(client: LanguageCli
 
 
 @pytest.mark.asyncio
+async def test_rows_are_held_against_each_other(client: LanguageClient, folder: Path) -> None:
+    document = Document(client, folder / "a.tsv")
+    row = "play x by y\t(PlayMusic(Title(x))(Artist(y)))\n"
+    found = await document.open(row + row)
+    assert spots(found) == [("E401", 1, 12, 44)]
+    found = await document.replace(1, 29, 30, "y")
+    assert [spot[:2] for spot in spots(found) if spot[0] == "E402"] == [("E402", 1)]
+    found = await document.replace(1, 0, 4, "start")
+    assert not [spot for spot in spots(found) if spot[0].startswith("E4")]
+
+
+@pytest.mark.asyncio
 async def test_fixes(client: LanguageClient, folder: Path) -> None:
     document = Document(client, folder / "a.trees")
     found = await document.open("# 👍\n(PlayMusic(Artist(👍) b)(Title(c\\d)))\n(and(Stop))\n")

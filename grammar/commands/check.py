@@ -78,7 +78,7 @@ def check(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROLE=NAME", help="A column's name: tree, utterance, annotator, batch, split, ignore."),
+        typer.Option(metavar="ROLE=NAME", help="What a column is called: tree, utterance, annotator, batch, ..."),
     ] = None,
     tokeniser: Annotated[str, typer.Option(help=f"How utterances are cut: {', '.join(TOKENISERS)}.")] = "words-1",
     form: Form = None,
@@ -189,6 +189,9 @@ def _report(
                     output.add(finding, place)
             if most is not None and counts.codes.total() >= most:
                 break
+        else:
+            looked_for = {code for code in run.codes if code[:2] != "E2" or not run.without_ontology}
+            keep.unused(run.marked, looked_for - CORPUS)
     if output:
         output.end(["<stdin>" if path == "-" else path for path in run.files])
     for path in run.without_ontology:

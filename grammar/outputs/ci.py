@@ -21,8 +21,8 @@ class GitHub(Output):
     """
 
     def add(self, finding: Finding, place: Place) -> None:
-        line, column = place.position(finding.span.start)
-        end_line, end_column = place.position(finding.span.end)
+        line, column = place.in_file(finding.span.start)
+        end_line, end_column = place.in_file(finding.span.end)
         level = {"note": "notice"}.get(finding.severity, finding.severity)
         where = f"file={_property(shown(place.path))},line={line},col={column}"
         if end_line == line:  # a range over lines has no columns there
@@ -46,8 +46,8 @@ class GitLab(Output):
         self.write("[")
 
     def add(self, finding: Finding, place: Place) -> None:
-        line, column = place.position(finding.span.start)
-        end_line, end_column = place.position(finding.span.end)
+        line, column = place.in_file(finding.span.start)
+        end_line, end_column = place.in_file(finding.span.end)
         # A report must not hold one fingerprint twice, and equal rows have equal ones.
         mark = fingerprint(finding, place)
         self.seen[mark] += 1
@@ -84,7 +84,7 @@ class JUnit(Output):
         self.starts: dict[str, list[tuple[int, int]]] = {}  # pieces of the temporary file
 
     def add(self, finding: Finding, place: Place) -> None:
-        line, column = place.position(finding.span.start)
+        line, column = place.in_file(finding.span.start)
         file, name = _attribute(place.path), _attribute(f"{finding.code} at {line}:{column}")
         kind, message = _attribute(finding.severity), _attribute(concise(finding, place))
         text = _xml(escape(render(finding, place)))

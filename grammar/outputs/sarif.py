@@ -62,8 +62,11 @@ def _result(finding: Finding, place: Place) -> dict[str, Any]:
     if finding.related:
         related = {"physicalLocation": _physical(finding.related.span, place)}
         result["relatedLocations"] = [{**related, "message": {"text": finding.related.message}}]
-    if finding.fix and place.literal:
-        edit = {"deletedRegion": _region(finding.fix.span, place), "insertedContent": {"text": finding.fix.text}}
+    if finding.fix and (place.literal or place.json):
+        edit = {
+            "deletedRegion": _region(finding.fix.span, place),
+            "insertedContent": {"text": place.as_written(finding.fix.text)},
+        }
         change = {"artifactLocation": {"uri": _uri(place.path)}, "replacements": [edit]}
         safety = "safe" if finding.fix.safe else "unsafe"
         result["fixes"] = [{"description": {"text": f"{safety} fix"}, "artifactChanges": [change]}]
@@ -75,8 +78,8 @@ def _physical(span: Span, place: Place) -> dict[str, Any]:
 
 
 def _region(span: Span, place: Place) -> dict[str, int]:
-    line, column = place.position(span.start)
-    end_line, end_column = place.position(span.end)
+    line, column = place.in_file(span.start)
+    end_line, end_column = place.in_file(span.end)
     return {"startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column}
 
 
