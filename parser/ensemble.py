@@ -29,7 +29,7 @@ class _Member:
     def __init__(self, folded: Folded, vocab: Vocab, utterances: Sequence[list[str]], beam: int) -> None:
         self.folded, model = folded, folded.model
         memory = model.encode(make_input(utterances, vocab).to(folded.bias_F.device))
-        each = torch.arange(len(utterances)).repeat_interleave(beam)
+        each = torch.arange(len(utterances), device=folded.bias_F.device).repeat_interleave(beam)
         self.words = folded.words(memory).keep(each)
         self.h = self.c = self.stack = None
         if folded.config.history:

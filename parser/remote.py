@@ -32,20 +32,23 @@ class Remote:
     Args:
         directory, device: of the model, as for `load`.
         threads: of the child; 0 leaves it to torch.
+        domain: of all utterances, for a model over several.
 
     Raises:
         parser.checkpoint.CheckpointError: the directory is no model.
         ParserGone: the child could not start.
     """
 
-    def __init__(self, directory: str | Path, device: str, threads: int) -> None:
-        self.local = load(directory, "cpu")  # splits text into words, and finds a bad directory at once
+    def __init__(self, directory: str | Path, device: str, threads: int, domain: str | None = None) -> None:
+        self.local = load(directory, "cpu", domain)  # splits text into words, and finds a bad directory at once
         if threads:  # NumPy's own products have threads too, and read this when the child loads it
             os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._one_at_a_time = threading.Lock()
-        self.process = context.Process(target=_work, args=(theirs, str(directory), device, threads), daemon=True)
+        self.process = context.Process(
+            target=_work, args=(theirs, str(directory), device, threads, domain), daemon=True
+        )
         self.process.start()
         theirs.close()  # the child's end is the child's alone, or its death would not close the pipe
         self.parse_many([["warm", "up"]] * 20)
@@ -88,7 +91,7 @@ class Remote:
             self.process.kill()
 
 
-def _work(pipe: Connection, directory: str, device: str, threads: int) -> None:
+def _work(pipe: Connection, directory: str, device: str, threads: int, domain: str | None) -> None:
     """The child: parse until the pipe is closed."""
     import torch
 
@@ -97,7 +100,7 @@ def _work(pipe: Connection, directory: str, device: str, threads: int) -> None:
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
-    ready = load(directory, device)
+    ready = load(directory, device, domain)
     while True:
         try:
             utterances, batch_size, beam = pipe.recv()

@@ -190,8 +190,8 @@ def test_bootstrap_intervals_hold_what_they_promise():
 @pytest.mark.parametrize("changes", [{}, {"stack": True, "marginal": True, "lexicon_min": 1}, {"joint": False}])
 @pytest.mark.parametrize("beam", [1, 3])
 def test_an_ensemble_of_one_model_is_that_model(changes, beam):
-    setup, model, _, data = world(**changes)
-    utterances = [row["words"] for row in data]
+    setup, model, _, data = world(40, **changes)
+    utterances = [row["words"] for row in data[:12]]
     alone = Search(model, setup.vocab).parse(utterances, beam)
     for times in (1, 2):
         together = Ensemble([(model, setup.vocab)] * times).parse(utterances, [""] * len(utterances), 16, beam)

@@ -17,6 +17,7 @@ from parser.config import Config, ConfigError, DataConfig, from_dict
 from parser.evaluate import Searchers
 from parser.model import of_domain
 from parser.order import drawn_of
+from parser.remote import Remote
 from parser.selection import Selection, source_of
 from parser.source import Source
 from parser.train import train
@@ -202,6 +203,11 @@ def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
     assert parser.load(tmp_path / "m", domain="PlayMusicIntent").parse("play jazz").tree.label == "PlayMusicIntent"
     both = parser.load([tmp_path / "m", tmp_path / "m"], domain="PlayMusicIntent")
     assert both.parse("play jazz", beam=3).tree.label == "PlayMusicIntent"
+    remote = Remote(tmp_path / "m", "cpu", 1, "PlayMusicIntent")
+    try:
+        assert remote.parse_many([["play", "jazz"]])[0].tree.label == "PlayMusicIntent"
+    finally:
+        remote.close()
     with pytest.raises(CheckpointError, match="give the domain, one of AddToListIntent, PlayMusicIntent, and"):
         parser.load(tmp_path / "m")
 

@@ -19,6 +19,7 @@ def serve(
     max_batch: Annotated[int, typer.Option(help="Utterances parsed together.")] = 32,
     max_wait_ms: Annotated[float, typer.Option(help="Milliseconds that a lone request waits for company.")] = 2.0,
     max_queue: Annotated[int, typer.Option(help="Utterances that may wait; more are refused with 503.")] = 32,
+    domain: Annotated[str, typer.Option(help="The domain of the utterances, for a model over several.")] = "",
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
@@ -42,7 +43,7 @@ def serve(
             raise ConfigError(f"the server needs {error.name}: pip install 'treewright[serve]'") from error
         if max_batch < 1 or max_queue < 1 or max_wait_ms < 0:
             raise ConfigError("--max-batch and --max-queue must be at least 1, --max-wait-ms at least 0")
-        ready = Remote(model, door.device(device, threads), threads)
+        ready = Remote(model, door.device(device, threads), threads, domain or None)
         batcher = Batcher(ready, max_batch, max_wait_ms / 1000, max_queue)
         settings = uvicorn.Config(
             application(ready, batcher, str(model)),
