@@ -6,8 +6,9 @@
 
 Such corpora (MixSNIPS, MixATIS) join single clauses by glue words and name the intents in the order of the clauses,
 but do not mark the borders. A border is a run of glue outside all slots. Two choices that give every clause the same
-slots make the same tree and count as one. Where several remain, the slots that each intent takes in single-intent
-rows of the train split decide; where that leaves several, or none, the row is refused: nothing is guessed.
+slots make the same tree and count as one. Where several remain, single-intent rows of the train split decide: the slots
+that each intent takes there, and the words that its requests begin with. One division must fit both; where one of the
+two fits no division, the other decides alone. Where that leaves several, or none, the row is refused.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class ClauseError(ValueError):
 
 
 class SlotCounts:
-    """How often each intent takes each slot in single-intent rows of the train split.
+    """How often each intent takes each slot, and each first word, in single-intent rows of the train split.
 
     Counts of parts of a corpus merge into the counts of the whole, in any order.
     """
@@ -53,29 +54,40 @@ class SlotCounts:
     def __init__(self) -> None:
         self.rows: Counter[str] = Counter()
         self.slots: dict[str, Counter[str]] = {}
+        self.first: dict[str, Counter[str]] = {}
 
     def add(self, utterance: Utterance) -> None:
         """Count a row; rows of other splits or of several intents are passed over."""
         if utterance.split == "train" and len(utterance.intents) == 1:
-            intent = utterance.intents[0]
-            self.rows[intent] += 1
-            self.slots.setdefault(intent, Counter()).update({span.label for span in utterance.spans})
+            self.count(utterance.intents[0], {span.label for span in utterance.spans}, utterance.words[0])
+
+    def count(self, intent: str, slots: set[str], word: str) -> None:
+        """Count a single-intent row of train by its intent, its slots and its first word."""
+        self.rows[intent] += 1
+        self.slots.setdefault(intent, Counter()).update(slots)
+        self.first.setdefault(intent, Counter())[word.lower()] += 1
 
     def merge(self, other: SlotCounts) -> None:
         """Add the counts of another part."""
         self.rows.update(other.rows)
-        for intent, slots in other.slots.items():
-            self.slots.setdefault(intent, Counter()).update(slots)
+        for mine, theirs in ((self.slots, other.slots), (self.first, other.first)):
+            for intent, counts in theirs.items():
+                mine.setdefault(intent, Counter()).update(counts)
 
     def takes(self, intent: str, slots: Iterable[SlotSpan]) -> bool:
         """Whether the intent was seen with each of the slots; an intent that never stood alone may take any."""
         return intent not in self.slots or all(span.label in self.slots[intent] for span in slots)
+
+    def begins(self, intent: str, word: str) -> bool:
+        """Whether a request of the intent was seen to begin with the word; of one that never stood alone any may."""
+        return intent not in self.first or word.lower() in self.first[intent]
 
     def to_json(self) -> dict[str, dict[str, dict[str, int]]]:
         """Counts as plain dicts, in a fixed order."""
         return {
             "rows": {"": dict(sorted(self.rows.items()))},
             "slots": {intent: dict(sorted(slots.items())) for intent, slots in sorted(self.slots.items())},
+            "first": {intent: dict(sorted(words.items())) for intent, words in sorted(self.first.items())},
         }
 
     @classmethod
@@ -84,6 +96,7 @@ class SlotCounts:
         counts = cls()
         counts.rows.update(data["rows"][""])
         counts.slots = {intent: Counter(slots) for intent, slots in data["slots"].items()}
+        counts.first = {intent: Counter(words) for intent, words in data["first"].items()}
         return counts
 
     def __eq__(self, other: object) -> bool:
@@ -100,18 +113,36 @@ def divide(utterance: Utterance, counts: SlotCounts | None = None) -> Clauses:
     """
     if len(utterance.intents) == 1:
         return [utterance.spans]
-    spans = sorted(utterance.spans)
-    choices = _choices(borders(utterance.words, spans), spans, len(utterance.words), len(utterance.intents))
+    words, intents, spans = utterance.words, utterance.intents, sorted(utterance.spans)
+    glue = borders(words, spans)
+    choices = _choices([glue] * (len(intents) - 1), spans, len(words))
     if not choices:
-        raise ClauseError("R301", f"{len(utterance.intents)} intents, but too few glue words between slots")
-    clauses = [_cut(spans, choice) for choice in choices]
-    if len(clauses) > 1:
-        counts = counts or SlotCounts()
-        clauses = [option for option in clauses if all(map(counts.takes, utterance.intents, option))]
-    if len(clauses) != 1:
-        code, which = ("R302", f"{len(clauses)} of") if clauses else ("R301", "none of")
-        raise ClauseError(code, f"{which} {len(choices)} divisions by the slots that the intents take")
-    return clauses[0]
+        raise ClauseError("R301", f"{len(intents)} intents, but too few glue words between slots")
+    if len(choices) > 1:
+        left = _fitting(choices, glue, words, intents, spans, counts or SlotCounts())
+        if len(left) != 1:
+            code, which = ("R302", f"{len(left)} of") if left else ("R301", "none of")
+            by = "the slots that the intents take and the words that they begin with"
+            raise ClauseError(code, f"{which} {len(choices)} divisions by {by}")
+        choices = left
+    return _cut(spans, choices[0])
+
+
+def _fitting(
+    choices: list[tuple[int, ...]],
+    glue: list[tuple[int, int]],
+    words: Sequence[str],
+    intents: Sequence[str],
+    spans: Sequence[SlotSpan],
+    counts: SlotCounts,
+) -> list[tuple[int, ...]]:
+    """The divisions that the single-intent rows allow."""
+    by_slots = [choice for choice in choices if all(map(counts.takes, intents, _cut(spans, choice)))]
+    starts = [[place for place in glue if counts.begins(intent, words[place[1]])] for intent in intents[1:]]
+    by_words = _choices(starts, spans, len(words))
+    if by_slots and by_words:
+        return sorted({*by_slots} & {*by_words})
+    return by_slots or by_words
 
 
 def borders(words: Sequence[str], spans: Iterable[SlotSpan]) -> list[tuple[int, int]]:
@@ -127,17 +158,20 @@ def borders(words: Sequence[str], spans: Iterable[SlotSpan]) -> list[tuple[int, 
     ]
 
 
-def _choices(
-    glue: list[tuple[int, int]], spans: Sequence[SlotSpan], length: int, clauses: int
-) -> list[tuple[int, ...]]:
-    """The different ways to divide the slots: for each border, how many slots stand before it."""
+def _choices(glue: Sequence[list[tuple[int, int]]], spans: Sequence[SlotSpan], length: int) -> list[tuple[int, ...]]:
+    """The different ways to divide the slots: for each border, how many slots stand before it.
+
+    Args:
+        glue: what may be the border before the second clause, the third, and so on.
+        length: words of the utterance.
+    """
     # A partial choice is (slots before each border so far, end of the last glue). Of equal ones the earliest end
     # leaves the most room, so the others add nothing.
     partial: dict[tuple[int, ...], int] = {(): 0}
-    for _ in range(clauses - 1):
+    for places in glue:
         longer: dict[tuple[int, ...], int] = {}
         for chosen, free in partial.items():
-            for start, end in glue:
+            for start, end in places:
                 if start > free:
                     key = (*chosen, sum(span.end <= start for span in spans))
                     longer[key] = min(end, longer.get(key, length))

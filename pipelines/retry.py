@@ -266,13 +266,12 @@ def _slots(directory: str, manifest: shard.Manifest, records: list[Utterance | R
     if not several or said["multi_intent"] != "clauses":
         return ""
     counts = SlotCounts()
-    for batch in dataset.batches(directory, manifest, "train", ["actions", "symbols"]):
-        for kinds, symbols in zip(batch["actions"].to_pylist(), batch["symbols"].to_pylist(), strict=True):
+    for batch in dataset.batches(directory, manifest, "train", ["actions", "symbols", "words"]):
+        columns = (batch[name].to_pylist() for name in ("actions", "symbols", "words"))
+        for kinds, symbols, words in zip(*columns, strict=True):
             labels = [symbol for kind, symbol in zip(kinds, symbols, strict=True) if kind == Kind.NT]
             if labels[0] != "and":
-                counts.rows[labels[0]] += 1
-                slots = counts.slots.setdefault(labels[0], type(counts.rows)())
-                slots.update({*labels[1:]} - ({"add"} if said["coordinate"] else set()))
+                counts.count(labels[0], {*labels[1:]} - ({"add"} if said["coordinate"] else set()), words[0])
     for row in records:
         if isinstance(row, Utterance):
             counts.add(row)

@@ -80,8 +80,25 @@ def test_what_stays_ambiguous_is_refused(counts):
     assert to_example(row("add figs/item and add dates/item , add plums/item", "Add", "Add"), counts).code == "R302"
 
 
-def test_what_no_intent_takes_is_refused_when_there_is_a_choice(counts):
-    assert to_example(row("add figs/size and book two/item , go now/item", "Add", "Book"), counts).code == "R301"
+def test_the_word_that_a_request_begins_with_decides(counts):
+    utterance = row("add figs/item and dates/item , Add plums/item", "Add", "Add")
+
+    assert labels(divide(utterance, counts)) == [["item", "item"], ["item"]]
+
+
+def test_what_intents_never_took_is_left_to_first_words_and_the_other_way_round(counts):
+    assert labels(divide(row("add figs/size and book two/item , go now/item", "Add", "Book"), counts)) == [
+        ["size"],
+        ["item", "item"],
+    ]
+    assert labels(divide(row("play jazz/genre and soul/genre , a table two/size", "Play", "Book"), counts)) == [
+        ["genre", "genre"],
+        ["size"],
+    ]
+
+
+def test_slots_and_first_words_that_contradict_each_other_are_refused(counts):
+    assert to_example(row("play jazz/genre and two/size , book now", "Play", "Book"), counts).code == "R301"
 
 
 def test_an_intent_that_never_stood_alone_rules_nothing_out(counts):
@@ -105,7 +122,7 @@ def test_counts_merge_in_any_order_and_come_back_from_json(counts):
             total.merge(part)
 
     assert one == two == SlotCounts.from_json(one.to_json())
-    assert one.slots["Play"] == {"genre": 2, "mood": 1}
+    assert one.slots["Play"] == {"genre": 2, "mood": 1} and one.first["Play"] == {"play": 2}
     assert one != counts
 
 
