@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import random
 import shutil
 import subprocess
 import sys
@@ -31,22 +30,19 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from grammar import shard
-from pipelines import shapes
+from grammar.infer import Counts
+from pipelines.bench_corpus import PASTED, write_corpus
 from pipelines.block import Block
+from pipelines.counting import count_train
 from pipelines.formats import expand, plan, seq
 from pipelines.formats.lines import Source
 from pipelines.index import indexed
 from pipelines.record import Utterance
-from pipelines.samples.generate import generate
 from pipelines.spill import RUN_ROWS, Job, batches, by_bucket, by_id, rows
 
 RECORDS = 1_000_000
 ARMS = ("plain", "beam", "beam2", "usual")
 _CORPUS = "bench"
-_PASTED = "pasted.tsv"
-_POOL = 4_000
-_SHARE_OF_HELD = 20
-_BAD = 1_000
 _RANGES = (1 << 20, 3 << 20, 64 << 20)
 
 
@@ -64,34 +60,6 @@ class Cost(NamedTuple):
     def records_per_cpu_s(self) -> float:
         """Records a second on one core."""
         return self.records / self.cpu_s
-
-
-def write_corpus(folder: Path, records: int, seed: int = 1) -> None:
-    """`records` rows in train, valid and test, the same for the same seed, and the three columns pasted into one file.
-
-    Requests are drawn from a pool of samples and the first word of each slot is made new, so that words and ids do not
-    repeat as a small corpus repeated would.
-    """
-    pool = [sample for sample in generate(_POOL, seed) if not sample.compound]
-    rng = random.Random(seed)
-    held = records // _SHARE_OF_HELD
-    with open(folder / _PASTED, "w", encoding="utf-8") as pasted:
-        for split, count in (("train", records - 2 * held), ("valid", held), ("test", held)):
-            (folder / "corpus" / split).mkdir(parents=True)
-            names = ("seq.in", "seq.out", "label")
-            files = [open(folder / "corpus" / split / name, "w", encoding="utf-8") for name in names]  # noqa: SIM115
-            for number in range(count):
-                sample = rng.choice(pool)
-                words = list(sample.words)
-                for start, _, _ in sample.slots:
-                    words[start] += str(rng.randrange(1_000))
-                tags = sample.tags[number % _BAD == _BAD - 1 :]
-                row = (" ".join(words), " ".join(tags), sample.intents[0])
-                for file, text in zip(files, row, strict=True):
-                    file.write(text + "\n")
-                pasted.write("\t".join(row) + "\n")
-            for file in files:
-                file.close()
 
 
 def run_arm(arm: str, folder: str, output: str, shards: int, range_bytes: int = 0) -> None:
@@ -120,7 +88,7 @@ def run_arm(arm: str, folder: str, output: str, shards: int, range_bytes: int = 
 def _plain(folder: str, output: str, shards: int) -> None:
     job = Job(output, shards)
     held: dict[str, list[pa.RecordBatch]] = defaultdict(list)
-    found: dict[str, int] = {}
+    counts = Counts()
     waiting: list[pa.RecordBatch] = []
     rejected = 0
 
@@ -134,12 +102,12 @@ def _plain(folder: str, output: str, shards: int) -> None:
     for range_ in chain.from_iterable(plan(source) for source in sources):
         for examples, rejections, _ in batches(range_, job):
             rejected += len(rejections)
-            shapes.count(examples["tree"], found)
+            counts.merge(count_train(examples))
             waiting.append(examples)
             if sum(batch.num_rows for batch in waiting) >= RUN_ROWS:
                 deal()
         deal()
-    shapes.counts(found).ontology()
+    counts.ontology()
     entries = []
     Path(output).mkdir()
     for bucket, runs in sorted(held.items()):
@@ -157,7 +125,7 @@ def _usual(folder: str, output: str) -> None:
     with runner.pipeline(runner.flags()) as pipeline:
         _ = (
             pipeline
-            | beam.io.ReadFromText(f"{folder}/{_PASTED}")
+            | beam.io.ReadFromText(f"{folder}/{PASTED}")
             | beam.FlatMap(_usual_row, Job("", 1).settings())
             | beam.io.WriteToParquet(f"{output}/train", shard.ROW_SCHEMA, file_name_suffix=".parquet", codec="zstd")
         )
@@ -279,7 +247,7 @@ def parts(folder: Path) -> dict[str, float]:
 
     def counted(found: list[pa.RecordBatch]) -> None:
         for batch in found:
-            shapes.count(batch["tree"], {})
+            count_train(batch)
 
     examples = [block.finish()[0] for block in blocks()]
     table = pa.Table.from_batches(examples)

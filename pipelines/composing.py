@@ -24,8 +24,9 @@ from grammar import shard
 from grammar.actions import Action, Kind, State, TransitionError
 from grammar.infer import Counts
 from grammar.ontology import Ontology, loads
-from pipelines import card, dataset, lock, publish, shapes, storage
+from pipelines import card, dataset, lock, publish, storage
 from pipelines.compose import Clause, Recipe, compound, coordinate, draws, text_of, times, values
+from pipelines.counting import count
 from pipelines.formats.features import tree_of
 from pipelines.index import indexed_table
 from pipelines.record import Example, Utterance
@@ -186,8 +187,7 @@ class _Done(NamedTuple):
     entry: dict[str, Any]
     composed: int
     refused: int
-    shapes: dict[str, int]
-    generated: dict[str, int]
+    counts: Counts
 
 
 def _shard(task: _Task) -> _Done:
@@ -211,15 +211,11 @@ def _shard(task: _Task) -> _Done:
         ]
         table = pa.concat_tables([table.cast(shard.ROW_SCHEMA), pa.table(columns, schema=shard.ROW_SCHEMA)])
         table = table.take(pc.sort_indices(table, [("id", "ascending")]))
-    found: dict[str, int] = {}
-    generated: dict[str, int] = {}
-    shapes.count(table["tree"].combine_chunks(), found)
-    shapes.count_generated(table, generated)
     whole = indexed_table(table)
     with storage.writing(task.target) as temporary:
         groups = (whole.slice(first, shard.ROW_GROUP) for first in range(0, whole.num_rows, shard.ROW_GROUP))
         entry = shard.write_groups(groups, shard.SCHEMA, temporary) | {"file": task.target.rpartition("/")[2]}
-    return _Done(entry, len(made), refused, found, generated)
+    return _Done(entry, len(made), refused, count(whole))
 
 
 def _allowed(row: Example, ontology: Ontology) -> bool:
@@ -237,7 +233,7 @@ def _finish(root: str, build: str, manifest: shard.Manifest, recipe: Recipe, don
     counts = Counts()
     for one in done:
         if one.entry["file"].startswith("train-"):
-            counts.merge(shapes.counts(one.shapes, one.generated))
+            counts.merge(one.counts)
     ontology = loads(given) if given else counts.ontology()
     manifest.shards = [one.entry for one in done]
     for entry in manifest.shards:

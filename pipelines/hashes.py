@@ -10,16 +10,29 @@ Requests of one template differ in their values alone; trees of one shape ask fo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from grammar.actions import GENERATED, Kind
-from pipelines import shapes
-from pipelines.index import Steps
+from pipelines.index import Steps, forms
+from pipelines.texts import bytes_of, edges, strings
+
+try:
+    from _sha256 import sha256  # CPython's own takes half the time of OpenSSL's for a short text
+except ImportError:
+    from hashlib import sha256
+
+_LEAF = r"\((?:[^()\\]|\\.)+\)"
+
+_PLAIN, _BLANK, _ODD = 0, 1, 2
+_SIGNS = np.full(256, _ODD, dtype=np.uint8)
+_SIGNS[ord("!") : ord("~") + 1] = _PLAIN
+_SIGNS[ord(" ")] = _BLANK
+_LOWER = np.array([ord(chr(sign).lower()) if sign < 128 else sign for sign in range(256)], dtype=np.uint8)
 
 
 def normalise(utterance: str) -> str:
@@ -27,27 +40,54 @@ def normalise(utterance: str) -> str:
     return " ".join(utterance.casefold().split())
 
 
-def hash64(texts: Iterable[str]) -> np.ndarray:
-    """int64 of each text: the first 8 bytes of the SHA-256 of its UTF-8."""
-    sha = hashlib.sha256
-    data = b"".join([sha(text.encode("utf-8", "surrogatepass")).digest()[:8] for text in texts])
-    return np.frombuffer(data, dtype=">i8").astype(np.int64)
+def hash64(texts: Iterable[bytes]) -> np.ndarray:
+    """int64 of each text in UTF-8: the first 8 bytes of its SHA-256."""
+    data = b"".join([sha256(text).digest() for text in texts])
+    return np.frombuffer(data, dtype=">i8").reshape(-1, 4)[:, 0].astype(np.int64)
 
 
 def utterances(column: pa.Array) -> np.ndarray:
     """int64 per row."""
-    return hash64(map(normalise, column.to_pylist()))
+    return hash64(normalised(column))
+
+
+def normalised(column: pa.Array) -> list[bytes]:
+    """`normalise` of every row, in UTF-8. Rows of ASCII with single blanks need no look at their text."""
+    raw = bytes_of(column)
+    starts = edges(column)
+    kind = _SIGNS[raw]
+    odd = kind == _ODD
+    blank = kind == _BLANK
+    odd[1:] |= blank[1:] & blank[:-1]
+    held = np.flatnonzero(np.diff(starts))
+    for ends in (starts[held], starts[held + 1] - 1):
+        odd[ends] |= blank[ends]
+    texts: list[bytes] = strings(_LOWER[raw], np.diff(starts), pa.binary()).to_pylist()
+    thought = np.unique(np.searchsorted(starts, np.flatnonzero(odd), side="right") - 1)
+    for number, text in zip(thought.tolist(), column.take(pa.array(thought)).to_pylist(), strict=True):
+        texts[number] = normalise(text).encode()
+    return texts
 
 
 def repeated(texts: pa.Array) -> np.ndarray:
     """int64 per row, for texts that come again and again: each is hashed once."""
     coded = pc.dictionary_encode(texts)
-    return hash64(coded.dictionary.to_pylist())[np.asarray(coded.indices)]
+    return hash64(coded.dictionary.cast(pa.binary()).to_pylist())[np.asarray(coded.indices)]
 
 
 def shape_texts(trees: pa.Array) -> pa.Array:
     """The trees without their words."""
-    return pc.replace_substring(pc.replace_substring(shapes.shapes(trees), "\x01", ""), "()", "")
+    return pc.replace_substring(pc.replace_substring_regex(trees, _LEAF, ""), "()", "")
+
+
+def shapes(rows: Any) -> np.ndarray:
+    """int64 per row. Rows of one form have one shape, so its text is made and hashed once for each.
+
+    Args:
+        rows: columns by name.
+    """
+    shown, form = forms(rows["actions"], rows["symbols"])
+    return repeated(shape_texts(rows["tree"].take(pa.array(shown))))[form]
 
 
 def template_texts(words: pa.ListArray, copy: pa.ListArray, steps: Steps) -> pa.StringArray:
@@ -93,7 +133,7 @@ def value_texts(steps: Steps) -> tuple[list[str], np.ndarray, np.ndarray]:
 def value_hashes(steps: Steps) -> tuple[np.ndarray, np.ndarray]:
     """Hash of each value, row of each value."""
     texts, which, row = value_texts(steps)
-    return hash64(texts)[which], row
+    return hash64(text.encode() for text in texts)[which], row
 
 
 def _casefolded(column: pa.Array) -> tuple[list[str], np.ndarray]:

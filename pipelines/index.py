@@ -10,9 +10,34 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from grammar import shard
 from grammar.actions import Kind
+from pipelines.texts import strings
+
+
+_LEVELS = 8
+"""Up to so many levels, a pass for each is faster than a search for every action."""
+
+
+def forms(actions: pa.ListArray, symbols: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that differ in words alone: (one row of each form, the form of each row).
+
+    Args:
+        actions, symbols: columns of a shard.
+    """
+    starts = np.asarray(actions.offsets).astype(np.int64)
+    starts -= starts[0]
+    kinds = np.asarray(actions.flatten())
+    opened = np.flatnonzero(kinds == Kind.NT)
+    labels = pc.dictionary_encode(symbols.flatten().take(pa.array(opened)))
+    codes = -kinds.astype(np.int32)
+    codes[opened] = np.asarray(labels.indices) + 1
+    rows = strings(codes.view(np.uint8), np.diff(starts) * codes.itemsize, pa.binary())
+    form = np.asarray(pc.dictionary_encode(rows).indices)
+    _, shown = np.unique(form, return_index=True)
+    return shown, form
 
 
 class Steps:
@@ -36,12 +61,25 @@ class Steps:
         self.row = np.repeat(np.arange(len(actions)), np.diff(self.starts))
         change = np.array([1, 0, -1], dtype=np.int64)[self.kinds]
         self.open = np.cumsum(change) - change  # every row closes what it opens, so each begins at 0
-        # The node is the last one that was opened a level higher.
+        self.node = self._nodes(size)
+
+    def _nodes(self, size: int) -> np.ndarray:
+        """The node is the last one that was opened a level higher."""
+        deepest = int(self.open.max(initial=0))
+        if deepest <= _LEVELS:
+            opening = self.kinds == Kind.NT
+            every = np.arange(size)
+            node = np.full(size, -1, dtype=np.int64)
+            for level in range(deepest):
+                last = np.maximum.accumulate(np.where(opening & (self.open == level), every, 0))
+                inside = self.open == level + 1
+                node[inside] = last[inside]
+            return node
         opened = np.flatnonzero(self.kinds == Kind.NT)
         keys = np.sort(self.open[opened] * size + opened)
         wanted = (self.open - 1) * size + np.arange(size)
         found = np.searchsorted(keys, wanted) - 1
-        self.node = np.where(self.open > 0, keys[found] % size if size else 0, -1)
+        return np.where(self.open > 0, keys[found] % size, -1)
 
     def parent(self) -> pa.ListArray:
         """`node`, counted within each row."""
@@ -71,7 +109,7 @@ def index(columns: Any) -> dict[str, pa.Array]:
         "depth": pa.array(steps.depth(), pa.int16()),
         "utterance_hash": pa.array(hashes.utterances(columns["utterance"])),
         "template_hash": pa.array(hashes.repeated(templates)),
-        "shape_hash": pa.array(hashes.repeated(hashes.shape_texts(columns["tree"]))),
+        "shape_hash": pa.array(hashes.shapes(columns)),
     }
 
 

@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grammar.actions import GENERATED, Kind
+from pipelines.texts import bytes_of, joined, offsets
 
-_BEFORE = pa.array(["(", "(", ")"])
-_AFTER = pa.array(["", ")", "", "()"])
-_EMPTY = 3
+_SIGNS = pa.array(["(", ")", "()"], pa.string())
+_OPEN, _CLOSE, _BARE = 0, 1, 2
+_ESCAPED = np.zeros(256, dtype=bool)
+_ESCAPED[list(b" ()\\")] = True
 _STEP = np.array([1, 0, -1], dtype=np.int64)
+_PIECES = np.array([2, 3, 1], dtype=np.int64)
 
 
 def rebuild(actions: pa.ListArray, symbols: pa.ListArray) -> pa.StringArray:
@@ -28,20 +31,26 @@ def rebuild(actions: pa.ListArray, symbols: pa.ListArray) -> pa.StringArray:
         actions: int8 per action, a `Kind`.
         symbols: string per action; the lists are as long as those of `actions`.
     """
-    ends = np.asarray(actions.offsets)
+    ends = np.asarray(actions.offsets).astype(np.int64)
     kinds = np.asarray(actions.flatten())
     names = symbols.flatten()
     ends = ends - ends[0]
-    tails = kinds.copy()
-    if len(kinds):
-        bare = np.flatnonzero((kinds[:-1] == Kind.NT) & (kinds[1:] == Kind.RED))
-        tails[bare] = _EMPTY
     leaves = kinds == Kind.TER
-    if pc.any(pc.match_substring_regex(names, r"[ ()\\]")).as_py():
+    if _ESCAPED[bytes_of(names)].any():
         escaped = pc.replace_substring_regex(names, r"([ ()\\])", r"\\\1")
         names = pc.if_else(pa.array(leaves), escaped, names)
-    pieces = pc.binary_join_element_wise(_BEFORE.take(pa.array(kinds)), names, _AFTER.take(pa.array(tails)), "")
-    texts = pc.binary_join(pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pieces), "")
+    # NT is `(` and its name, TER has brackets around the word, RED is a bracket, and one that closes an empty node `()`
+    # and a bracket. Pieces that are taken in this order are the texts, one after the other.
+    bare = np.zeros(len(kinds), dtype=bool)
+    bare[1:] = (kinds[:-1] == Kind.NT) & (kinds[1:] == Kind.RED)
+    places = offsets(_PIECES[kinds] + bare)
+    at = places[:-1]
+    pieces = np.full(places[-1], len(names) + _CLOSE, dtype=np.int64)
+    named = np.flatnonzero(kinds != Kind.RED)
+    pieces[at[named]] = len(names) + _OPEN
+    pieces[at[named] + 1] = named
+    pieces[at[bare]] = len(names) + _BARE
+    texts = joined(pa.concat_arrays([names, _SIGNS]).take(pa.array(pieces)), places[ends])
     return pc.if_else(pa.array(_builds(kinds, ends)), texts, None)
 
 

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grammar import shard
-from pipelines import lock, publish, shapes, storage
+from grammar.infer import Counts
+from pipelines import lock, publish, storage
+from pipelines.counting import count_train
 from pipelines.spill import Job, Runs, merge
 
 
@@ -60,8 +62,7 @@ def rewrite(
 
 
 def _spill(rows: Iterable[pa.RecordBatch], letters: Iterable[pa.RecordBatch], job: Job) -> dict[str, Any]:
-    found: dict[str, int] = {}
-    generated: dict[str, int] = {}
+    counts = Counts()
     rejected, splits = Counter[str](), Counter[str]()
     taken = composed = 0
     with Runs(job.work("spill", "rows.arrow"), job.shards) as runs:
@@ -70,9 +71,7 @@ def _spill(rows: Iterable[pa.RecordBatch], letters: Iterable[pa.RecordBatch], jo
                 runs.add(batch, [])
                 taken += batch.num_rows
                 composed += pc.sum(batch["composed"]).as_py() or 0
-                train = batch.filter(pc.equal(batch["split"], "train"))
-                shapes.count(train["tree"], found)
-                shapes.count_generated(train, generated)
+                counts.merge(count_train(batch))
         for batch in letters:
             runs.refuse(batch)
             rejected.update(batch["code"].to_pylist())
@@ -84,5 +83,5 @@ def _spill(rows: Iterable[pa.RecordBatch], letters: Iterable[pa.RecordBatch], jo
         "composed": composed,
         "rejected": dict(rejected),
         "rejected_splits": dict(splits),
-        "counts": shapes.counts(found, generated).to_json(),
+        "counts": counts.to_json(),
     }

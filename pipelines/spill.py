@@ -24,17 +24,21 @@ import pyarrow.compute as pc
 
 from grammar import shard
 from grammar.actions import Action, Kind, build
+from grammar.infer import Counts
 from grammar.ontology import loads
 from grammar.tree import Tree
-from pipelines import shapes, storage
+from pipelines import storage
 from pipelines.block import Block, Settings, rejection_batch
 from pipelines.clauses import SlotCounts
-from pipelines.formats import Range, read
+from pipelines.counting import count_train
+from pipelines.formats import FORMATS, Range, read
 from pipelines.formats.lines import pieces
+from pipelines.formats.parallel import Lines
 from pipelines.record import Rejection, Utterance
 from pipelines.relabel import Map, relabel
 from pipelines.relabel import loads as names_of
-from pipelines.splits import Dealing, shard_of
+from pipelines.splits import Dealing, shards_of
+from pipelines.tagged import examples
 
 RUN_ROWS = 1 << 16
 """Rows that are sorted at a time: bounds the memory of a range, whatever its size."""
@@ -152,19 +156,16 @@ def spill(name: str, range_: Range, job: Job, slots: str = "") -> Spilled:
         return done
     rejected, splits, rejected_splits = Counter[str](), Counter[str](), Counter[str]()
     map_ = job.new_names()
-    found: dict[str, int] = {}
-    generated: dict[str, int] = {}
+    counts = Counts()
     tokenisers = set[str]()
     with Runs(job.work("spill", f"{name}.arrow"), job.shards) as runs:
-        for examples, rejections, used in batches(range_, job, slots, map_):
+        for made, rejections, used in batches(range_, job, slots, map_):
             tokenisers |= used
             rejected.update(row.code for row in rejections)
             rejected_splits.update(row.split for row in rejections)
-            splits.update({row["values"]: row["counts"] for row in pc.value_counts(examples["split"]).to_pylist()})
-            train = examples.filter(pc.equal(examples["split"], "train"))
-            shapes.count(train["tree"], found)
-            shapes.count_generated(train, generated)
-            runs.add(examples, rejections)
+            splits.update({row["values"]: row["counts"] for row in pc.value_counts(made["split"]).to_pylist()})
+            counts.merge(count_train(made))
+            runs.add(made, rejections)
     report = Spilled(
         parts=[(bucket, *part) for bucket, part in sorted(runs.parts.items())],
         files=runs.files,
@@ -172,7 +173,7 @@ def spill(name: str, range_: Range, job: Job, slots: str = "") -> Spilled:
         splits=dict(splits),
         rejected=dict(rejected),
         rejected_splits=dict(rejected_splits),
-        counts=shapes.counts(found, generated).to_json(),
+        counts=counts.to_json(),
         tokenisers=sorted(tokenisers),
         read=range_.stop - range_.start + sum(range_.stops) - sum(range_.starts),
         mapped=sorted(map_.seen),
@@ -185,7 +186,22 @@ def batches(
     range_: Range, job: Job, slots: str = "", map_: Map | None = None
 ) -> Iterator[tuple[pa.RecordBatch, list[Rejection], set[str]]]:
     """A range in blocks: the columns of the rows, the rows that were refused, the tokenisers that were used."""
-    yield from blocks(rows(range_, job.dealing, map_), job, slots)
+    lines = FORMATS[range_.source.format].lines
+    if lines is None or (map_ is not None and map_.names):
+        yield from blocks(rows(range_, job.dealing, map_), job, slots)
+        return
+    settings = job.settings(slots)
+    rest = Block(settings)
+    for found in lines(range_):
+        if isinstance(found, Lines):
+            made, left = examples(found, settings)
+            yield job.dealing.deal(job.dealing.deal_texts(made)), [], {""}
+        for row in found.rows(left) if isinstance(found, Lines) else (found,):
+            rest.add(placed(row, job.dealing))
+            if rest.full:
+                yield _finished(rest, job.dealing)
+                rest = Block(settings)
+    yield _finished(rest, job.dealing)
 
 
 def blocks(
@@ -334,8 +350,7 @@ def by_bucket(examples: pa.Table, shards: int) -> Iterator[tuple[str, pa.Table]]
     splits = sorted(pc.unique(examples["split"]).to_pylist())
     place = np.asarray(pc.index_in(examples["split"], pa.array(splits, pa.string()))).astype(np.int64) * shards
     if shards > 1:
-        ids = examples["id"].to_pylist()
-        place += np.fromiter((shard_of(row_id, shards) for row_id in ids), np.int64, len(ids))
+        place += shards_of(examples["id"].combine_chunks(), shards)
     keys = pa.table({"bucket": pa.array(place), "id": examples["id"]})
     order = pc.sort_indices(keys, [("bucket", "ascending"), ("id", "ascending")])
     table = examples.combine_chunks().take(order)

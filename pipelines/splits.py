@@ -13,13 +13,12 @@ one group; so the values are dealt instead: a row with a held-out value is test 
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.hashes import normalise, repeated, value_hashes
+from pipelines.hashes import hash64, normalise, repeated, sha256, value_hashes
 from pipelines.index import Steps
 
 MODES = ("corpus", "utterance", "template", "shape", "domain", "value")
@@ -46,9 +45,23 @@ class Dealing(NamedTuple):
 
     def split(self, own: str, utterance: str) -> str:
         """The split of a row by its text, of a row whose corpus puts it in `own`; trees are dealt by `deal`."""
-        if self.by in OF_TREES or (self.by == "corpus" and (own != "train" or not self.dev_share)):
+        if not self._by_text or (self.by == "corpus" and own != "train"):
             return own
         return self._of(place(utterance))
+
+    def deal_texts(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """What `split` does to each row, for rows that have their hashes."""
+        if not self._by_text or not rows.num_rows:
+            return rows
+        dealt = self._splits(places(rows["utterance_hash"].to_numpy()))
+        if self.by == "corpus":
+            own = rows["split"].to_numpy(zero_copy_only=False)
+            dealt = np.where((own == "train") & (dealt == "dev"), "dev", own)
+        return _dealt(rows, dealt)
+
+    @property
+    def _by_text(self) -> bool:
+        return self.by not in OF_TREES and not (self.by == "corpus" and not self.dev_share)
 
     def deal(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows, each in its split.
@@ -66,8 +79,7 @@ class Dealing(NamedTuple):
         else:
             keys = repeated(rows["domain"]) if self.by == "domain" else rows[f"{self.by}_hash"].to_numpy()
             splits = self._splits(places(keys))
-        column = pa.array(splits, pa.string())
-        return rows.set_column(rows.schema.get_field_index("split"), rows.schema.field("split"), column)
+        return _dealt(rows, splits)
 
     def _by_value(self, rows: pa.RecordBatch) -> np.ndarray:
         hashes, row = value_hashes(Steps(rows["actions"], rows["symbols"]))
@@ -86,9 +98,14 @@ class Dealing(NamedTuple):
         return "dev" if share < self.dev_share else "train"
 
 
+def _dealt(rows: pa.RecordBatch, splits: np.ndarray) -> pa.RecordBatch:
+    column = pa.array(splits, pa.string())
+    return rows.set_column(rows.schema.get_field_index("split"), rows.schema.field("split"), column)
+
+
 def place(utterance: str) -> float:
     """A number in [0, 1), the same on every machine, from the SHA-256 of the normalised utterance."""
-    digest = hashlib.sha256(normalise(utterance).encode("utf-8", "surrogatepass")).digest()
+    digest = sha256(normalise(utterance).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:6], "big") / (1 << 48)
 
 
@@ -99,4 +116,9 @@ def places(hashes: np.ndarray) -> np.ndarray:
 
 def shard_of(row_id: str, shards: int) -> int:
     """The shard of a row, by the SHA-256 of its id."""
-    return int.from_bytes(hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).digest()[:8], "big") % shards
+    return int.from_bytes(sha256(row_id.encode("utf-8", "surrogatepass")).digest()[:8], "big") % shards
+
+
+def shards_of(ids: pa.Array, shards: int) -> np.ndarray:
+    """int64: the same of every row."""
+    return (hash64(ids.cast(pa.binary()).to_pylist()).view(np.uint64) % np.uint64(shards)).astype(np.int64)

@@ -9,15 +9,18 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import trees
+from test_pipelines_index import rows_of
 
 from grammar import shard
 from grammar.actions import Action, Kind, TransitionError, build, oracle
 from grammar.infer import Counts
 from grammar.ontology import Ontology
 from grammar.tree import Tree
-from pipelines import block, shapes
+from pipelines import block
 from pipelines.block import Block, Settings, rejection_batch
 from pipelines.clauses import SlotCounts
+from pipelines.counting import count
+from pipelines.index import indexed_table
 from pipelines.record import Example, Rejection, SlotSpan, Utterance
 from pipelines.replay import copies, rebuild
 from pipelines.trees import to_example
@@ -172,15 +175,15 @@ def test_copies_are_the_words_at_their_positions(rows: list[tuple[list[str], lis
     assert np.asarray(found).tolist() == expected
 
 
-@given(st.lists(trees(), max_size=5))
-def test_shapes_count_what_trees_count(found: list[Tree]) -> None:
-    counts = Counts()
-    for tree in found:
-        counts.add(tree)
-    seen: dict[str, int] = {}
-    shapes.count(pa.array([str(tree) for tree in found], pa.string()), seen)
+@given(st.lists(st.tuples(trees(), st.booleans()), max_size=5), st.integers(0, 2))
+def test_columns_count_what_trees_count(found: list[tuple[Tree, bool]], passed: int) -> None:
+    expected = Counts()
+    for tree, copied in found[passed:]:
+        expected.add(tree)
+        expected.generated.update([] if copied else tree.words())
 
-    assert shapes.counts(seen).to_json() == counts.to_json()
+    rows = rows_of([tree for tree, _ in found], [copied for _, copied in found])
+    assert count(indexed_table(rows).slice(passed)).to_json() == expected.to_json()
 
 
 def test_no_dead_letters_are_an_empty_batch() -> None:

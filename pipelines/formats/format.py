@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pipelines.formats import files
 from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source
+from pipelines.formats.parallel import Lines
 from pipelines.record import Example, Rejection, Utterance
 
 Unit = Literal["none", "code point", "utf-16", "byte"]
@@ -56,6 +57,8 @@ class Format:
         dev_share: share of train that becomes dev, for corpora that come without one.
         forms: of logical forms: how rows of a data set are written, by its notation; then there is no `writer`.
         loses: feature (see `features.FEATURES`) -> what becomes of it when rows are written.
+        lines: range -> the same rows in blocks of lines of words, tags and intents, where a record is such a line; what
+            is no such line comes as a row.
         alone: `raw` of a dead letter -> text of a file that holds this record and no other, for `retry`; of parallel
             files it is a line of each. None where `raw` does not say all of the record.
     """
@@ -77,4 +80,5 @@ class Format:
     dev_share: float = 0.0
     forms: Callable[[str], Writer] | None = None
     loses: Mapping[str, str] = field(default_factory=dict)
+    lines: Callable[[Range], Iterator[Lines | Utterance | Rejection]] | None = None
     alone: Callable[[str], str] | None = lambda raw: raw

@@ -29,6 +29,7 @@ from pipelines.formats.features import Unwritable
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
 from pipelines.formats.lines import Range, Source, cuts, decode, lines, open_file, shown
+from pipelines.formats.parallel import Lines, blocks
 from pipelines.formats.save import create
 from pipelines.formats.tags import SCHEMES, TagError, decode_tags
 from pipelines.record import Example, Rejection, Utterance
@@ -64,6 +65,11 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
     columns = [lines(*bounds) for bounds in zip(paths, starts, stops, strict=True)]
     for number, row in enumerate(zip_longest(*columns), range_.first_line):
         yield utterance(source, number, row)
+
+
+def lines_of(range_: Range) -> Iterator[Lines | Utterance | Rejection]:
+    """The same in blocks of lines."""
+    return blocks(range_, utterance)
 
 
 def utterance(source: Source, number: int, row: tuple[bytes | None, ...]) -> Utterance | Rejection:
@@ -135,6 +141,7 @@ FORMAT = Format(
     companions=COMPANIONS,
     plan=plan,
     read=read,
+    lines=lines_of,
     example="play calm jazz | O B-mood B-genre | PlayMusic",
     recognise=recognise,
     several=True,

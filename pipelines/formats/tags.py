@@ -41,7 +41,7 @@ def decode_tags(tags: Sequence[str]) -> list[SlotSpan]:
                 spans.append(SlotSpan(start, number, label))
                 label = ""
             continue
-        begins, closes, name = _parts(tag) or _malformed(tag, number)
+        begins, closes, name = parts(tag) or _malformed(tag, number)
         if label and (begins or name != label):
             spans.append(SlotSpan(start, number, label))
             label = ""
@@ -90,7 +90,7 @@ def encode_tags(spans: Sequence[SlotSpan], words: int, scheme: str = "iob2") -> 
 
 
 @lru_cache(maxsize=16_384)
-def _parts(tag: str) -> tuple[bool, bool, str] | None:
+def parts(tag: str) -> tuple[bool, bool, str] | None:
     """Whether a tag begins a slot, whether it closes it, and its label."""
     prefix, dash, name = tag.partition("-")
     if prefix not in _ALL or not dash or not name:
