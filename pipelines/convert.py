@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -195,10 +195,10 @@ class Convert(beam.PTransform):
         )
         if self.several and job.multi_intent == "clauses":
             dealt = ranges | "deal ranges to count" >> beam.Reshuffle()
-            joined = dealt | "look for #" >> beam.Map(lambda item: joins_intents(item[1])) | beam.CombineGlobally(any)
+            joined = dealt | "look for #" >> beam.Map(lambda item: joins_intents(item[1]))
             counted = (
                 dealt
-                | "count slots" >> beam.FlatMap(_count, job, beam.pvalue.AsSingleton(joined))
+                | "count slots" >> beam.FlatMap(_count, job, beam.pvalue.AsIter(joined))
                 | "add counts up" >> beam.CombineGlobally(merge_slots)
             )
             slots = beam.pvalue.AsSingleton(counted)
@@ -211,9 +211,9 @@ class Convert(beam.PTransform):
         )
 
 
-def _count(item: tuple[str, Range], job: Job, joined: bool) -> Iterator[str]:
+def _count(item: tuple[str, Range], job: Job, joined: Iterable[bool]) -> Iterator[str]:
     """The counts of a range, if any range has rows that need them: else no row is read twice."""
-    if joined:
+    if any(joined):
         yield count_slots(item[1], job)
 
 

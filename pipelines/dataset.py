@@ -30,26 +30,33 @@ def manifest(root: str | Path) -> shard.Manifest:
 
 
 def batches(
-    root: str | Path, manifest: shard.Manifest, split: str, columns: Sequence[str] | None = None
+    root: str | Path,
+    manifest: shard.Manifest,
+    split: str,
+    columns: Sequence[str] | None = None,
+    coded: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a split, in the order of its shards.
+
+    Args:
+        coded: columns of Parquet that come as dictionaries, which takes half the time where values repeat.
 
     Raises:
         ShardError: a shard cannot be read, or lacks a column.
     """
     for entry in sorted(manifest.shards, key=lambda entry: str(entry["file"])):
         if entry["file"].rpartition("-of-")[0].rpartition("-")[0] == split:
-            yield from read(storage.join(str(root), entry["file"]), columns)
+            yield from read(storage.join(str(root), entry["file"]), columns, coded)
 
 
-def read(path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def read(path: str, columns: Sequence[str] | None = None, coded: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
     """The rows of one Parquet file.
 
     Raises:
         ShardError: it cannot be read, or lacks a column.
     """
     try:
-        with storage.reading(path) as file, pq.ParquetFile(file) as shard_file:
+        with storage.reading(path) as file, pq.ParquetFile(file, read_dictionary=list(coded)) as shard_file:
             missing = set(columns or ()) - set(shard_file.schema_arrow.names)
             if missing:
                 raise shard.ShardError(f"{path}: no column `{min(missing)}`; convert again")

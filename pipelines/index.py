@@ -16,7 +16,6 @@ from grammar import shard
 from grammar.actions import Kind
 from pipelines.texts import strings
 
-
 _LEVELS = 8
 """Up to so many levels, a pass for each is faster than a search for every action."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TOP = 10
 _COLUMNS = ("words", "actions", "symbols", "copy", "depth", "corpus", "domain", "licence", "locale")
+_CODED = ("words.list.element", "symbols.list.element", "corpus", "domain", "licence", "locale")
 
 
 def describe(directory: str | Path) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _split(root: str | Path, manifest: shard.Manifest, split: str, kinds: dict[s
     texts: dict[str, Counter[str]] = {name: Counter() for name in ("corpus", "domain", "licence", "locale")}
     labels: Counter[str] = Counter()
     rows = leaves = copied = compound = 0
-    for batch in dataset.batches(root, manifest, split, _COLUMNS):
+    for batch in dataset.batches(root, manifest, split, _COLUMNS, _CODED):
         if not batch.num_rows:
             continue
         rows += batch.num_rows
@@ -81,8 +82,7 @@ def _split(root: str | Path, manifest: shard.Manifest, split: str, kinds: dict[s
         leaves += int((kind == Kind.TER).sum())
         copied += int((np.asarray(batch["copy"].flatten()) != GENERATED).sum())
         starts = np.asarray(batch["symbols"].offsets)
-        roots = symbols.take(pa.array(starts[:-1] - starts[0]))
-        compound += pc.sum(pc.equal(roots, "and")).as_py() or 0
+        compound += _times(symbols.take(pa.array(starts[:-1] - starts[0]))).get("and", 0)
     ranked = labels.most_common()
     return {
         "rows": rows,

@@ -18,8 +18,6 @@ tag and label of a block; nothing is kept from block to block.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -137,9 +135,11 @@ class _Slots:
         coded = pc.dictionary_encode(tags.strings())
         names: dict[str, int] = {}
         known = [_tag(data, names) for data in coded.dictionary.to_pylist()]
-        begins, ends, label = (np.array(column, dtype=np.int64) for column in zip(*known, strict=True)) if known else (
-            np.zeros(0, dtype=np.int64),
-        ) * 3
+        begins, ends, label = (
+            (np.array(column, dtype=np.int64) for column in zip(*known, strict=True))
+            if known
+            else (np.zeros(0, dtype=np.int64),) * 3
+        )
         code = np.asarray(coded.indices)
         self.labels = list(names)
         self.label = label[code]
