@@ -7,7 +7,7 @@
             record; it is spared the replay, the index columns, the sorting and the fixed shards
 
 `plain`, `beam` and `beam2` must come to the same bytes, and so must `beam` with other sizes of range.
-The corpus is invented: `seq.in/seq.out/label` with single intents like SNIPS, 9 words a row, and one row in 1,000 bad.
+The corpus is invented, see `bench_corpus.py`: `seq.in/seq.out/label` with single intents, as varied as SNIPS.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ import pyarrow as pa
 
 from grammar import shard
 from grammar.infer import Counts
-from pipelines.bench_corpus import PASTED, write_corpus
-from pipelines.block import Block
+from pipelines import tagged
+from pipelines.bench_corpus import PASTED, repeat_corpus, write_corpus
 from pipelines.counting import count_train
 from pipelines.formats import expand, plan, seq
 from pipelines.formats.lines import Source
+from pipelines.formats.parallel import Lines
 from pipelines.index import indexed
 from pipelines.record import Utterance
-from pipelines.spill import RUN_ROWS, Job, batches, by_bucket, by_id, rows
+from pipelines.spill import RUN_ROWS, Job, batches, by_bucket, by_id
 
 RECORDS = 1_000_000
 ARMS = ("plain", "beam", "beam2", "usual")
@@ -230,42 +231,49 @@ def _tree(root: int) -> list[tuple[int, list[str]]]:
 
 
 def parts(folder: Path) -> dict[str, float]:
-    """Share of the time of `plain` that each part takes, best of three over at most 50,000 records."""
-    source = expand([f"{folder}/corpus/train/seq.in"], "seq", _CORPUS)[0]
+    """Share of the time of `plain` that each part takes, best of three over at most 50,000 records; see `look` too."""
     job = Job("", 2)
-    range_ = plan(source, 2 << 20)[0]
-    utterances = list(rows(range_, job.dealing))
     settings = job.settings()
-
-    def blocks() -> list[Block]:
-        made = [Block(settings)]
-        for row in utterances:
-            if made[-1].full:
-                made.append(Block(settings))
-            made[-1].add(row)
-        return made
-
-    def counted(found: list[pa.RecordBatch]) -> None:
-        for batch in found:
-            count_train(batch)
-
-    examples = [block.finish()[0] for block in blocks()]
+    blocks = _blocks(folder)
+    made = [tagged.columns(block, settings)[0] for block in blocks]
+    examples = [indexed(batch) for batch in made]
     table = pa.Table.from_batches(examples)
     runs = [part.to_batches()[0] for _, part in by_bucket(table, 1)]
-    finished = blocks()
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         spent = {
-            "read": _best(lambda: sum(1 for _ in rows(range_, job.dealing))),
-            "trees and oracle": _best(blocks),
-            "columns": _best(lambda: [block.columns() for block in finished]),
-            "replay": _best(lambda: [block.replayed(batch) for block, batch in zip(finished, examples, strict=True)]),
-            "index columns": _best(lambda: [indexed(batch) for batch in examples]),
-            "counts of labels": _best(lambda: counted(examples)),
+            "read": _best(lambda: _blocks(folder)),
+            "trees and oracle": _best(lambda: [tagged.columns(block, settings) for block in blocks]),
+            "replay": _best(lambda: [tagged.replayed(batch, settings) for batch in made]),
+            "index columns": _best(lambda: [indexed(batch) for batch in made]),
+            "counts of labels": _best(lambda: [count_train(batch) for batch in examples]),
             "shard and sort": _best(lambda: list(by_bucket(table, job.shards))),
             "write Parquet": _best(lambda: shard.write_groups(by_id(runs), shard.SCHEMA, file.name)),
         }
     total = sum(spent.values())
     return {part: round(seconds / total, 3) for part, seconds in spent.items()}
+
+
+def look(folder: Path) -> dict[str, float]:
+    """How varied the corpus is, over at most 50,000 records: shares of the rows, and of their words.
+
+    Returns:
+        `rows_in_blocks` (rows that no Python looked at by themselves), `distinct_lines_of_tags`, `distinct_words`.
+    """
+    settings = Job("", 1).settings()
+    blocks = _blocks(folder)
+    words, tags = (b"".join(block.columns[place] for block in blocks).split(b"\n")[:-1] for place in (0, 1))
+    spoken = b" ".join(words).split()
+    by_block = sum(tagged.examples(block, settings)[0].num_rows for block in blocks)
+    return {
+        "rows_in_blocks": round(by_block / len(words), 4),
+        "distinct_lines_of_tags": round(len(set(tags)) / len(tags), 4),
+        "distinct_words": round(len(set(spoken)) / len(spoken), 4),
+    }
+
+
+def _blocks(folder: Path) -> list[Lines]:
+    source = expand([f"{folder}/corpus/train/seq.in"], "seq", _CORPUS)[0]
+    return [block for block in seq.lines_of(plan(source, 2 << 20)[0]) if isinstance(block, Lines)]
 
 
 def _best(work: Callable[[], Any]) -> float:
@@ -281,13 +289,16 @@ class Differs(RuntimeError):
     """Ways that must come to the same bytes do not."""
 
 
-def bench(records: int = RECORDS, full: bool = True, say: Callable[[str], None] = print) -> dict[str, Any]:
+def bench(
+    records: int = RECORDS, full: bool = True, say: Callable[[str], None] = print, corpus: str = ""
+) -> dict[str, Any]:
     """Measure.
 
     Args:
         records: of the comparison; memory is measured at 0.3 and 3 times as many.
         full: all arms at 0.1, 0.3, 1 and 3 times as many, not at `records` alone.
         say: called with a line for each measurement.
+        corpus: folder with `seq.in`, `seq.out` and `label` of a real one, to be repeated; else one is invented.
 
     Returns:
         One flat object; `peak_mb_300k` and `peak_mb_3m` are of 0.3 and 3 times `records`.
@@ -301,7 +312,10 @@ def bench(records: int = RECORDS, full: bool = True, say: Callable[[str], None] 
     for size in sizes:
         with tempfile.TemporaryDirectory(prefix="treewright-bench-") as name:
             folder = Path(name)
-            write_corpus(folder, size)
+            if corpus:
+                repeat_corpus(folder, Path(corpus), size)
+            else:
+                write_corpus(folder, size)
             arms: Sequence[str] = ARMS if full or size == records else ("beam",) if size != sizes[0] else ()
             for arm in arms:
                 cost = costs[arm, size] = measure(arm, folder, size)
@@ -316,6 +330,7 @@ def bench(records: int = RECORDS, full: bool = True, say: Callable[[str], None] 
                 raise Differs(f"{size:,} records: the shards of {', '.join(arms)} are not the same bytes")
             if size == records:
                 result |= {f"share_{part.replace(' ', '_')}": share for part, share in parts(folder).items()}
+                result |= look(folder)
     for (arm, size), cost in costs.items():
         label = _short(size)
         result[f"{arm}_cpu_s_{label}"] = round(cost.cpu_s, 2)

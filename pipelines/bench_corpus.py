@@ -17,11 +17,15 @@ One row in 1,000 is bad: it has a tag too few.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import lru_cache
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
 PASTED = "pasted.tsv"
+_NAMES = ("seq.in", "seq.out", "label")
 _SHARE_OF_HELD = 20
 _BAD = 1_000
 
@@ -55,22 +59,37 @@ class Row(NamedTuple):
 
 def write_corpus(folder: Path, records: int, seed: int = 1) -> None:
     """So many rows in train, valid and test, the same for the same seed; and the three columns pasted into one file."""
-    maker = _Maker(seed)
+    _write(folder, records, _Maker(seed).row)
+
+
+def repeat_corpus(folder: Path, corpus: Path, records: int) -> None:
+    """The same of the rows of a corpus, over and over.
+
+    Args:
+        corpus: folder with `seq.in`, `seq.out` and `label`.
+    """
+    files = [(corpus / name).read_text("utf-8").split("\n")[:-1] for name in _NAMES]
+    rows = cycle([Row(words.split(), tags.split(), label.strip()) for words, tags, label in zip(*files, strict=True)])
+    _write(folder, records, lambda: next(rows))
+
+
+def _write(folder: Path, records: int, draw: Callable[[], Row]) -> None:
     held = records // _SHARE_OF_HELD
     with open(folder / PASTED, "w", encoding="utf-8") as pasted:
         for split, count in (("train", records - 2 * held), ("valid", held), ("test", held)):
             (folder / "corpus" / split).mkdir(parents=True)
-            names = ("seq.in", "seq.out", "label")
-            files = [open(folder / "corpus" / split / name, "w", encoding="utf-8") for name in names]  # noqa: SIM115
-            for number in range(count):
-                row = maker.row()
-                tags = row.tags[number % _BAD == _BAD - 1 :]
-                line = (" ".join(row.words), " ".join(tags), row.intent)
-                for file, text in zip(files, line, strict=True):
-                    file.write(text + "\n")
-                pasted.write("\t".join(line) + "\n")
-            for file in files:
-                file.close()
+            with ExitStack() as stack:
+                files = [
+                    stack.enter_context(open(folder / "corpus" / split / name, "w", encoding="utf-8"))
+                    for name in _NAMES
+                ]
+                for number in range(count):
+                    row = draw()
+                    tags = row.tags[number % _BAD == _BAD - 1 :]
+                    line = (" ".join(row.words), " ".join(tags), row.intent)
+                    for file, text in zip(files, line, strict=True):
+                        file.write(text + "\n")
+                    pasted.write("\t".join(line) + "\n")
 
 
 class _Maker:

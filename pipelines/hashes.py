@@ -79,7 +79,12 @@ def repeated(texts: pa.Array) -> np.ndarray:
 
 def shape_texts(trees: pa.Array) -> pa.Array:
     """The trees without their words."""
-    return pc.replace_substring(pc.replace_substring_regex(trees, _LEAF, ""), "()", "")
+    return pc.replace_substring(pc.replace_substring(bare(trees), "\x01", ""), "()", "")
+
+
+def bare(trees: pa.Array) -> pa.Array:
+    """The trees with `\\x01` for each word, which is no label and no bracket."""
+    return pc.replace_substring_regex(trees, _LEAF, "\x01")
 
 
 def shapes(rows: Any) -> np.ndarray:

@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from grammar.actions import Action, Kind, build
 from grammar.infer import Counts
 from grammar.ontology import loads
 from grammar.tree import Tree
-from pipelines import storage
+from pipelines import letters, storage
 from pipelines.block import Block, Settings, rejection_batch
 from pipelines.clauses import SlotCounts
 from pipelines.counting import count_train
@@ -259,8 +260,10 @@ def merge(bucket: str, parts: Sequence[tuple[str, list[int]]], job: Job) -> dict
         if before["size"] == storage.size(target):
             return before
     with ExitStack() as stack:
-        runs = [batch for path, numbers in sorted(parts) for batch in _load(stack, path, numbers)]
-        groups = by_id(runs) if split else _sorted(runs)
+        if split:
+            groups = by_id([batch for path, numbers in sorted(parts) for batch in _load(stack, path, numbers)])
+        else:
+            groups = letters.in_order([partial(_run, path, n) for path, numbers in sorted(parts) for n in numbers])
         with storage.writing(target) as temporary:
             entry = shard.write_groups(groups, schema, temporary) | {"file": name}
     entry |= {"split": split, "size": storage.size(target)}
@@ -299,6 +302,13 @@ def _load(stack: ExitStack, path: str, numbers: Sequence[int]) -> list[pa.Record
     return [reader.get_batch(number) for number in numbers]
 
 
+def _run(path: str, number: int) -> pa.RecordBatch:
+    """One batch of a file; a file on this machine is not read before its rows are looked at."""
+    with ExitStack() as stack:
+        [batch] = _load(stack, path, [number])
+        return batch
+
+
 def by_id(runs: Sequence[pa.RecordBatch]) -> Iterator[pa.Table]:
     """The rows of sorted runs in the order of their ids, one row group at a time.
 
@@ -323,13 +333,6 @@ def by_id(runs: Sequence[pa.RecordBatch]) -> Iterator[pa.Table]:
             moved[mine] = rows_[mine] - lowest + held
             held += count
         yield pa.Table.from_batches(slices).combine_chunks().take(pa.array(moved))
-
-
-def _sorted(runs: Sequence[pa.RecordBatch]) -> Iterator[pa.Table]:
-    table = pa.Table.from_batches(runs, shard.REJECTION_SCHEMA).combine_chunks()
-    order = pc.sort_indices(table, [(key, "ascending") for key in ("file", "line", "code", "raw")])
-    for first in range(0, len(order), shard.ROW_GROUP):
-        yield table.take(order[first : first + shard.ROW_GROUP])
 
 
 def _refuse_duplicates(ids: pa.ChunkedArray, order: pa.Array, runs: Sequence[pa.RecordBatch]) -> None:
@@ -398,9 +401,9 @@ class Runs:
         if self._rows >= RUN_ROWS or self._bytes >= RUN_BYTES:
             self._flush()
 
-    def refuse(self, letters: pa.RecordBatch) -> None:
+    def refuse(self, refused: pa.RecordBatch) -> None:
         """Take dead letters."""
-        self._put("rejected", self._letters, letters)
+        self._put("rejected", self._letters, letters.sort(refused))
 
     def _flush(self) -> None:
         if self._rows:

@@ -47,6 +47,15 @@ def examples(lines: Lines, settings: Settings) -> tuple[pa.RecordBatch, np.ndarr
     Args:
         lines: of three files: words, tags, label.
     """
+    made, good = columns(lines, settings)
+    right = replayed(made, settings)
+    left = np.ones(len(good), dtype=bool)
+    left[np.flatnonzero(good)[right]] = False
+    return indexed(made if right.all() else made.filter(pa.array(right))), np.flatnonzero(left)
+
+
+def columns(lines: Lines, settings: Settings) -> tuple[pa.RecordBatch, np.ndarray]:
+    """The columns of `shard.ROW` of the lines that need no thought, not yet checked; and whether each line is one."""
     words, tags, labels = lines.columns
     spoken, marked = _Tokens(words, _OF_WORDS), _Tokens(tags, _OF_TAGS)
     total = len(spoken.counts)
@@ -57,11 +66,7 @@ def examples(lines: Lines, settings: Settings) -> tuple[pa.RecordBatch, np.ndarr
     if settings.coordinate:
         good &= ~slots.neighbours
     good &= np.bincount(spoken.line, spoken.sizes, total) <= MOST_CHARACTERS
-    made = _rows(lines, spoken, marked, slots, intents, intent_of, good, settings)
-    right = _right(made, settings)
-    left = np.ones(total, dtype=bool)
-    left[np.flatnonzero(good)[right]] = False
-    return indexed(made if right.all() else made.filter(pa.array(right))), np.flatnonzero(left)
+    return _rows(lines, spoken, marked, slots, intents, intent_of, good, settings), good
 
 
 class _Tokens:
@@ -236,7 +241,7 @@ def _rows(
         "licence": settings.licence,
         "locale": "",
     }
-    columns = {name: pa.repeat(pa.scalar(text, pa.string()), size) for name, text in constant.items()} | {
+    made = {name: pa.repeat(pa.scalar(text, pa.string()), size) for name, text in constant.items()} | {
         "id": pc.binary_join_element_wise(pa.scalar(prefix), line.cast(pa.string()), ""),
         "line": line,
         "utterance": spoken.texts(good),
@@ -247,7 +252,7 @@ def _rows(
         "copy": pa.ListArray.from_arrays(starts_, pa.array(copy)),
         "composed": pa.repeat(pa.scalar(False), size),
     }
-    return pa.record_batch([columns[name] for name in shard.ROW], schema=shard.ROW_SCHEMA)
+    return pa.record_batch([made[name] for name in shard.ROW], schema=shard.ROW_SCHEMA)
 
 
 def _trees(
@@ -285,7 +290,7 @@ def _trees(
     return joined(pool.take(pa.array(piece)), starts)
 
 
-def _right(made: pa.RecordBatch, settings: Settings) -> np.ndarray:
+def replayed(made: pa.RecordBatch, settings: Settings) -> np.ndarray:
     """Which rows pass every check that a row must pass; the others are told by the definition what is wrong."""
     good = np.asarray(pc.fill_null(pc.equal(rebuild(made["actions"], made["symbols"]), made["tree"]), False))
     good = good & copies(made["copy"], made["actions"], made["symbols"], made["words"])
@@ -293,8 +298,8 @@ def _right(made: pa.RecordBatch, settings: Settings) -> np.ndarray:
     if settings.ontology is not None and made.num_rows:
         shown, form = forms(made["actions"], made["symbols"])
         some = made.take(pa.array(shown))
-        columns = (some[name].to_pylist() for name in ("actions", "symbols", "copy"))
-        allowed = [not settings.refuses(bytes(k), s, c) for k, s, c in zip(*columns, strict=True)]
+        steps = (some[name].to_pylist() for name in ("actions", "symbols", "copy"))
+        allowed = [not settings.refuses(bytes(k), s, c) for k, s, c in zip(*steps, strict=True)]
         good &= np.array(allowed, dtype=bool)[form]
     return good
 

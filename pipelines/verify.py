@@ -22,8 +22,8 @@ from grammar import shard
 from grammar.actions import GENERATED, Action, Kind, State, TransitionError
 from grammar.ontology import Ontology, OntologyError, loads
 from grammar.rules import RULES
-from pipelines import dataset, shapes, storage
-from pipelines.hashes import hash64
+from pipelines import dataset, storage
+from pipelines.hashes import bare, hash64
 from pipelines.index import indexed
 from pipelines.leaks import TOGETHER
 from pipelines.record import REASONS
@@ -123,7 +123,7 @@ class _Allowed:
         """Row -> why; the rows must replay."""
         if self.ontology is None:
             return {}
-        coded = pc.dictionary_encode(shapes.bare(batch["tree"]))
+        coded = pc.dictionary_encode(bare(batch["tree"]))
         codes = np.asarray(coded.indices)
         found: dict[int, str] = {}
         for code, form in enumerate(coded.dictionary.to_pylist()):
@@ -232,7 +232,7 @@ def _ids(root: str, names: list[str]) -> Iterator[tuple[str, pa.Array, np.ndarra
     for name in names:
         try:
             for batch in dataset.read(storage.join(root, name), ["id"]):
-                yield name, batch["id"], hash64(batch["id"].to_pylist())
+                yield name, batch["id"], hash64(batch["id"].cast(pa.binary()).to_pylist())
         except shard.ShardError:
             continue  # told when its rows were looked at
 

@@ -3,8 +3,10 @@
     python tests/kill_rounds.py --rounds 20 --seed 1      each round: a run is killed, then run again to its end
     python tests/kill_rounds.py --rounds 4 --workers 2    the same with worker processes, through the command line
 
-Every third round replaces a data set of other rows: until the new one is there, the old one must stand whole. The
-moment is drawn anew for each round over the time that an undisturbed run took.
+Every third round replaces a data set of other rows: until the new one is there, the old one must stand whole. An
+undisturbed run is timed first, from the moment at which its first file appears (the interpreter and Beam have started
+by then) to its end; each round draws its moment uniformly from that time. At the end it says how many runs were killed
+in which step.
 """
 
 from __future__ import annotations
@@ -19,14 +21,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from grammar import shard
-from pipelines.bench import write_corpus
+from pipelines.bench_corpus import write_corpus
 from pipelines.convert import Options, run
+from pipelines.formats import expand, plan
 from pipelines.verify import verify
 
-RANGE_BYTES, SHARDS = 40_000, 3
+RANGE_BYTES, SHARDS = 100_000, 3
 
 
 class Wrong(AssertionError):
@@ -66,14 +70,17 @@ def wait(process: object) -> None:
     process.wait() if isinstance(process, subprocess.Popen) else process.join()  # type: ignore[attr-defined]
 
 
-def rounds(count: int, seed: int, workers: int = 1, records: int = 6_000) -> list[str]:
-    """Kill `count` runs; a line for each.
+def rounds(count: int, seed: int, workers: int = 1, records: int = 60_000) -> Counter[str]:
+    """Kill `count` runs, and print a line for each.
+
+    Returns:
+        How many were killed in which step.
 
     Raises:
         Wrong: what a killed run left, or what the next one made, is not right.
     """
     rng = random.Random(seed)
-    lines: list[str] = []
+    fell = Counter[str]()
     with tempfile.TemporaryDirectory(prefix="treewright-kill-") as name:
         folder = Path(name)
         for number, size in enumerate((records, records // 2)):
@@ -82,11 +89,12 @@ def rounds(count: int, seed: int, workers: int = 1, records: int = 6_000) -> lis
         corpus, other = folder / "0" / "corpus", folder / "1" / "corpus"
         convert(other, folder / "old")
         old = hashes(folder / "old")
-        began = time.monotonic()
         _, process = start(corpus, folder / "whole", workers)
+        began = _begins(folder / "whole")
         wait(process)
         took = time.monotonic() - began
         wanted = hashes(folder / "whole")
+        steps = _Steps(corpus, folder / "whole")
         rows, findings = verify(folder / "whole")
         if rows == 0 or findings:
             raise Wrong(f"the undisturbed run is wrong itself: {findings[:3]}")
@@ -97,42 +105,69 @@ def rounds(count: int, seed: int, workers: int = 1, records: int = 6_000) -> lis
             replacing = number % 3 == 2
             if replacing:
                 shutil.copytree(folder / "old", output)
-            moment = rng.uniform(0.02, 1.05) * took
+            moment = rng.uniform(0, took)
             pid, process = start(corpus, output, workers)
-            time.sleep(moment)
+            time.sleep(max(0.0, _begins(output) + moment - time.monotonic()))
             os.kill(pid, signal.SIGKILL)
             wait(process)
-            stage = _left(output, wanted, old if replacing else {})
+            step, state = steps.left(output, wanted, old if replacing else {})
+            fell[step] += 1
             began = time.monotonic()
             _, process = start(corpus, output, workers)
             wait(process)
             if not output.is_dir() or hashes(output) != wanted:
-                raise Wrong(f"round {number}: the run after the kill did not end with the same bytes ({stage})")
+                raise Wrong(f"round {number}: the run after the kill did not end with the same bytes ({state})")
             if sorted(path.name for path in output.parent.iterdir()) != ["out"]:
                 raise Wrong(f"round {number}: {sorted(path.name for path in output.parent.iterdir())} is left over")
-            lines.append(
-                f"round {number + 1:>2}: killed after {moment:5.2f} of {took:.2f} s, {stage}; "
-                f"again: {time.monotonic() - began:.2f} s, same bytes"
+            print(
+                f"round {number + 1:>2}: killed after {moment:5.2f} of {took:.2f} s, {step}: {state}; "
+                f"again: {time.monotonic() - began:.2f} s, same bytes",
+                flush=True,
             )
-            print(lines[-1], flush=True)
-    return lines
+    return fell
 
 
-def _left(output: Path, wanted: dict[str, str], old: dict[str, str]) -> str:
-    """What the killed run left, in words; only nothing, the old data set and the whole new one are right."""
-    build = [path for path in output.parent.glob(".out.*.build")]
-    done = {kind: len(list(path.glob(f"work/{kind}/[!.]*.json"))) for path in build for kind in ("reports", "entries")}
-    work = f"{done.get('reports', 0)} ranges and {done.get('entries', 0)} shards done"
-    if not output.exists():
-        if old and not (output.parent / ".out.old").exists():
-            raise Wrong("the old data set is gone")
-        return f"nothing published, {work}"
-    found = hashes(output)
-    if found == wanted:
-        return "published"
-    if old and found == old:
-        return f"the old data set stands, {work}"
-    raise Wrong(f"what is published is neither the old nor the new data set: {sorted(found)}")
+def _begins(output: Path) -> float:
+    """Wait until a run has written its first file; that moment."""
+    patience = time.monotonic() + 600
+    while not list(output.parent.glob(f".{output.name}.*.build/work/*/*")):
+        if time.monotonic() > patience:
+            raise Wrong("a run wrote nothing in ten minutes")
+        time.sleep(0.001)
+    return time.monotonic()
+
+
+class _Steps:
+    """In which step of a run things are, by what it has left.
+
+    Args:
+        whole: what an undisturbed run made.
+    """
+
+    def __init__(self, corpus: Path, whole: Path) -> None:
+        manifest = shard.read_manifest(whole)
+        self.ranges = sum(len(plan(source, RANGE_BYTES)) for source in expand([str(corpus)], "seq"))
+        self.shards = len(manifest.shards) + bool(manifest.rows_rejected)
+
+    def left(self, output: Path, wanted: dict[str, str], old: dict[str, str]) -> tuple[str, str]:
+        """(step, what is left, in words). Only nothing, the old data set and the whole new one are right."""
+        build = [path for path in output.parent.glob(".out.*.build")]
+        ranges, shards = (sum(len(list(p.glob(f"work/{kind}/[!.]*.json"))) for p in build) for kind in _DONE)
+        step = "spill" if ranges < self.ranges else "merge" if shards < self.shards else "card and publishing"
+        work = f"{ranges} of {self.ranges} ranges and {shards} of {self.shards} shards done"
+        if not output.exists():
+            if old and not (output.parent / ".out.old").exists():
+                raise Wrong("the old data set is gone")
+            return step, f"nothing published, {work}"
+        found = hashes(output)
+        if found == wanted:
+            return "published", "published"
+        if old and found == old:
+            return step, f"the old data set stands, {work}"
+        raise Wrong(f"what is published is neither the old nor the new data set: {sorted(found)}")
+
+
+_DONE = ("reports", "entries")
 
 
 def main() -> None:
@@ -141,10 +176,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--records", type=int, default=6_000)
+    parser.add_argument("--records", type=int, default=60_000)
     given = parser.parse_args()
-    done = rounds(given.rounds, given.seed, given.workers, given.records)
-    print(f"{len(done)} rounds: nothing partial was published, every rerun ended with the same bytes")
+    fell = rounds(given.rounds, given.seed, given.workers, given.records)
+    print(f"{fell.total()} rounds: nothing partial was published, every rerun ended with the same bytes")
+    print("killed in: " + ", ".join(f"{step} {times}" for step, times in fell.most_common()))
 
 
 if __name__ == "__main__":

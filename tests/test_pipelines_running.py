@@ -18,7 +18,8 @@ from memory_filesystem import MemoryFileSystem
 from grammar import shard
 from pipelines import convert as converting
 from pipelines import lock, publish, spill, storage
-from pipelines.bench import parts, run_arm, write_corpus
+from pipelines.bench import look, parts, run_arm
+from pipelines.bench_corpus import repeat_corpus, write_corpus
 from pipelines.convert import Options, prepare, run
 from pipelines.dry import describe, lines
 from pipelines.progress import Progress
@@ -254,7 +255,7 @@ def test_too_many_rejected_of_a_finished_build_is_not_published(tmp_path: Path, 
 
 
 def test_killed_runs_publish_nothing_wrong() -> None:
-    assert len(rounds(3, seed=3, records=2_000)) == 3
+    assert rounds(3, seed=3, records=2_000).total() == 3
 
 
 def test_the_plain_loop_and_beam_write_the_same_shards(tmp_path: Path) -> None:
@@ -267,3 +268,16 @@ def test_the_plain_loop_and_beam_write_the_same_shards(tmp_path: Path) -> None:
     run_arm("usual", str(tmp_path), str(tmp_path / "usual"), 2)
     assert list((tmp_path / "usual").glob("*.parquet"))
     assert abs(sum(parts(tmp_path).values()) - 1) < 0.01
+    seen = look(tmp_path)
+    assert seen["rows_in_blocks"] > 0.99 and 0.6 < seen["distinct_lines_of_tags"] < 0.95
+
+
+def test_a_corpus_is_repeated_to_any_size(tmp_path: Path) -> None:
+    given, made = tmp_path / "given", tmp_path / "made"
+    for folder in (given, made):
+        folder.mkdir()
+    for name, text in (("seq.in", "play jazz\nstop\n"), ("seq.out", "O B-g\nO\n"), ("label", "Play\nStop\n")):
+        (given / name).write_text(text)
+    repeat_corpus(made, given, 25)
+    assert (made / "corpus" / "train" / "seq.in").read_text() == "play jazz\nstop\n" * 11 + "play jazz\n"
+    assert (made / "corpus" / "test" / "label").read_text() == "Play\n"

@@ -109,6 +109,7 @@ def _all(found: object) -> tuple[list[dict], list[Rejection]]:
 def test_blocks_of_any_size_have_all_lines(tmp_path: Path, monkeypatch, limit: tuple[int, int]) -> None:
     write_corpus(tmp_path, 60)
     monkeypatch.setattr(parallel, "MOST", limit[1])
+    monkeypatch.setattr("pipelines.formats.lines._BLOCK", 40)
     [source] = expand([str(tmp_path / "corpus" / "train")], "seq", "c")
     [range_] = plan(source)
     found: list[Utterance | Rejection] = []

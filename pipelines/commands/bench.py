@@ -21,6 +21,9 @@ def bench(
             show_default=False,
         ),
     ] = 0,
+    corpus: Annotated[
+        str, typer.Option(help="Folder with `seq.in`, `seq.out` and `label`, to be repeated; else one is invented.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Measure a conversion of invented requests against a plain loop and against the usual Beam pipeline.
@@ -36,7 +39,7 @@ def bench(
     from pipelines.bench import bench as run
 
     try:
-        result = run(records or RECORDS, not records, lambda line: print(line, file=sys.stderr, flush=True))
+        result = run(records or RECORDS, not records, lambda line: print(line, file=sys.stderr, flush=True), corpus)
     except Differs as error:
         print(error)
         raise typer.Exit(1) from error
