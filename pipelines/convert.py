@@ -187,34 +187,35 @@ class Convert(beam.PTransform):
 
     def expand(self, begin: Any) -> beam.PCollection:
         job, size = self.job, self.range_bytes
-        slots: Any = ""
+        slots: Any = ()
+        # Ranges have names, so grouping by these deals them to workers, at an eighth of the steps of a Reshuffle.
         ranges = (
             begin
             | "sources" >> beam.Create(self.sources)
             | "plan" >> beam.FlatMapTuple(lambda number, source: ranges_of(number, source, size))
+            | "deal ranges" >> beam.GroupByKey()
         )
         if self.several and job.multi_intent == "clauses":
-            dealt = ranges | "deal ranges to count" >> beam.Reshuffle()
-            joined = dealt | "look for #" >> beam.Map(lambda item: joins_intents(item[1]))
+            joined = ranges | "look for #" >> beam.MapTuple(lambda _, found: any(map(joins_intents, found)))
             counted = (
-                dealt
+                ranges
                 | "count slots" >> beam.FlatMap(_count, job, beam.pvalue.AsIter(joined))
-                | "add counts up" >> beam.CombineGlobally(merge_slots)
+                | "counts together" >> beam.GroupByKey()
+                | "add counts up" >> beam.MapTuple(lambda _, texts: merge_slots(texts))
             )
-            slots = beam.pvalue.AsSingleton(counted)
+            slots = beam.pvalue.AsList(counted)
         return (
             ranges
-            | "deal ranges" >> beam.Reshuffle()
             | "spill" >> beam.ParDo(Spill(job), slots)
             | "by bucket" >> beam.GroupByKey()
             | "merge" >> beam.ParDo(Merge(job))
         )
 
 
-def _count(item: tuple[str, Range], job: Job, joined: Iterable[bool]) -> Iterator[str]:
+def _count(item: tuple[str, Iterable[Range]], job: Job, joined: Iterable[bool]) -> Iterator[tuple[str, str]]:
     """The counts of a range, if any range has rows that need them: else no row is read twice."""
     if any(joined):
-        yield count_slots(item[1], job)
+        yield from (("", count_slots(range_, job)) for range_ in item[1])
 
 
 def ranges_of(number: int, source: Source, size: int) -> Iterator[tuple[str, Range]]:
@@ -229,8 +230,11 @@ class Spill(beam.DoFn):
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    def process(self, element: tuple[str, Range], slots: str) -> Iterator[tuple[str, tuple[str, list[int]]]]:
-        spilled = spill(*element, self.job, slots)
+    def process(
+        self, element: tuple[str, Iterable[Range]], slots: Sequence[str]
+    ) -> Iterator[tuple[str, tuple[str, list[int]]]]:
+        name, [range_] = element
+        spilled = spill(name, range_, self.job, "".join(slots))
         count = Metrics.counter
         count("treewright", "rows_in").inc(spilled.rows_in)
         count("treewright", "rows_out").inc(sum(spilled.splits.values()))
