@@ -121,6 +121,20 @@ def test_sigterm_leaves_a_checkpoint_and_resuming_gives_the_same_losses(shards, 
     assert losses(tmp_path / "whole") == losses(tmp_path / "ended")
 
 
+def test_checkpoints_come_by_the_minute(shards, tmp_path):
+    last, kept = tmp_path / "m" / "last" / "place.json", []
+
+    def report(event):
+        if event["event"] == "step":
+            kept.append(json.loads(last.read_text())["step"] if last.exists() else 0)
+
+    train(shards, tmp_path / "m", config(epochs=1, checkpoint_minutes=1e-9, checkpoint_every=1000), report=report)
+
+    # When a step is told, the checkpoint of the one before has been written.
+    assert len(kept) > 5
+    assert kept == list(range(len(kept)))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_by_name(shards, tmp_path):
     with pytest.raises(FloatingPointError, match=r"train\.lr"):
         train(shards, tmp_path / "m", config(lr=1e30, warmup=1, epochs=20))
