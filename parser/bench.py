@@ -119,7 +119,7 @@ class Bench:
             self._step(next(steps))
         clock, spent, done, actions, flops = Clock(self.device), 0.0, 0, 0, 0
         rates: list[float] = []
-        peers: list[float] = []
+        peers: list[tuple[float, float | None]] = []
         rounds = 2 if peer else 3
         dtype = torch.bfloat16 if self._bf16() else torch.float32
         for turn in range(rounds):
@@ -138,7 +138,7 @@ class Bench:
             spent += passed
             if peer:
                 self.say(f"peer, turn {turn + 1} of {rounds}")
-                peers.append(_peer_rate(peer))
+                peers.append(_peer_rates(peer))
         ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
         product = sum(rates) / len(rates)
         self.figures |= {
@@ -150,8 +150,11 @@ class Bench:
             "train_share_of_ceiling": flops / spent / product,
         }
         if peers:
-            self.figures["peer_utt_per_cpu_s"] = sum(peers) / len(peers)
+            self.figures["peer_utt_per_cpu_s"] = sum(rate for rate, _ in peers) / len(peers)
             self.figures["train_over_peer"] = done / spent / self.figures["peer_utt_per_cpu_s"]
+            parsed = [rate for _, rate in peers if rate is not None]
+            if parsed:
+                self.figures["peer_parse_utt_per_cpu_s"] = sum(parsed) / len(parsed)
 
     def _batch_sizes(self, sizes: tuple[int, ...]) -> None:
         for size in sizes:
@@ -282,6 +285,8 @@ class Bench:
             self.figures[f"parse_{size}_utt_{'s' if gpu else 'per_cpu_s'}"] = rate
             best = max(best, rate)
         self.figures["parse_utt_s" if gpu else "parse_utt_per_cpu_s"] = best
+        if "peer_parse_utt_per_cpu_s" in self.figures:
+            self.figures["parse_over_peer"] = best / self.figures["peer_parse_utt_per_cpu_s"]
 
     def _one(self) -> None:
         """How long somebody waits who asks for one utterance."""
@@ -324,10 +329,11 @@ class Bench:
         return done / spent
 
 
-def _peer_rate(command: str) -> float:
-    """Run a peer; the training utterances per CPU-second that it printed last.
+def _peer_rates(command: str) -> tuple[float, float | None]:
+    """Run a peer; (utterances per CPU-second in training, and in parsing where it tells) that it printed last.
 
-    Its output must hold `per CPU-s 485 utt`, as the yardstick's does, or a JSON line with `train_utt_per_cpu_s`.
+    A line of its output must hold `per CPU-s 485 utt`, and may hold `infer 800 utt`, as the yardstick's does, or be
+    JSON with `train_utt_per_cpu_s`, and maybe `parse_utt_per_cpu_s`.
 
     Raises:
         ShardError: it failed or printed no such figure.
@@ -336,10 +342,13 @@ def _peer_rate(command: str) -> float:
     done = subprocess.run(shlex.split(command), capture_output=True, text=True, env=env)
     for line in reversed(done.stdout.splitlines()):
         if found := re.search(r"per CPU-s(?:econd)? ([\d.]+) utt", line):
-            return float(found.group(1))
+            parsing = re.search(r"infer ([\d.]+) utt", line)
+            return float(found.group(1)), float(parsing.group(1)) if parsing else None
         if line.startswith("{"):
             try:
-                return float(json.loads(line)["train_utt_per_cpu_s"])
+                told = json.loads(line)
+                parse = told.get("parse_utt_per_cpu_s")
+                return float(told["train_utt_per_cpu_s"]), None if parse is None else float(parse)
             except (ValueError, KeyError, TypeError):
                 continue
     raise ShardError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from parsing import rows, setup_of, table_of, tiny, world, write_shards
 
 from grammar.shard import ShardError
 from parser.batch import Examples
+from parser.bench import _peer_rates
 from parser.ceiling import forward_flops
 from parser.config import from_dict
 from parser.loader import Loader
@@ -176,6 +178,23 @@ def test_counted_products_are_those_that_torch_counts(changes):
     spare = (batch.actions - int((batch.copy_BT >= 0).sum())) * 2 * model.copied.weight.numel()
     assert counted <= counter.get_total_flops()
     assert counted + spare == pytest.approx(counter.get_total_flops(), rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("said", "rates"),
+    [
+        ("ep 1 12cpu-s; per CPU-s 485 utt 8000 act; infer 800 utt/cpu-s", (485.0, 800.0)),
+        ("per CPU-second 20.5 utt", (20.5, None)),
+        ('{"train_utt_per_cpu_s": 7, "parse_utt_per_cpu_s": 9}', (7.0, 9.0)),
+    ],
+)
+def test_a_peer_tells_its_rates(said, rates):
+    assert _peer_rates(shlex.join([sys.executable, "-c", f"print({said!r}); print('done')"])) == rates
+
+
+def test_a_peer_that_tells_nothing_is_named():
+    with pytest.raises(ShardError, match="per CPU-s N utt"):
+        _peer_rates(shlex.join([sys.executable, "-c", "print('hello')"]))
 
 
 def test_words_beyond_the_limit_are_unknown():
