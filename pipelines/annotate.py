@@ -24,6 +24,7 @@ from apache_beam.utils.shared import Shared
 from grammar import shard
 from pipelines import annotation, lock, publish, runner, storage, unlabelled
 from pipelines.annotation import MANIFEST, Task
+from pipelines.convert import MOST_RANGES
 from pipelines.formats.lines import Range, Source
 from pipelines.progress import Progress
 from pipelines.record import Rejection
@@ -44,6 +45,8 @@ class Options:
         column: of tables: a name, or of a TSV file without a head a number from 1.
         batch_size: utterances that go through the network together.
         threads: of each worker; several workers on one machine want one each.
+        range_bytes: size of the pieces that workers take, a shard each; 0 for 1 MiB, about half a minute's work, or
+            more where that makes over 4,096 of them.
         max_rejected: share of utterances that may be refused.
     """
 
@@ -55,7 +58,7 @@ class Options:
     column: str = unlabelled.COLUMN
     batch_size: int = 128
     threads: int = 1
-    range_bytes: int = 4 << 20
+    range_bytes: int = 0
     max_rejected: float = 0.01
     overwrite: bool = False
     runner: str = runner.LOCAL
@@ -92,19 +95,12 @@ def prepare(options: Options) -> Plan:
     sources = unlabelled.find(options.inputs, options.column, corpus)
     stamps = [storage.stamp(source.path) for source in sources]
     model = fingerprint(options.model)
-    said = [
-        annotation.SCHEMA_VERSION,
-        corpus,
-        sources,
-        stamps,
-        options.range_bytes,
-        options.column,
-        model,
-        options.domain,
-    ]
+    sizes = [size for size, _ in stamps]
+    range_bytes = options.range_bytes or max(1 << 20, -(-sum(sizes) // MOST_RANGES))
+    said = [annotation.SCHEMA_VERSION, corpus, sources, stamps, range_bytes, options.column, model, options.domain]
     build = publish.build_of(output, hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16])
     task = Task(build, options.model, model, options.column, options.batch_size, options.threads, options.domain)
-    return Plan(output, corpus, sources, [size for size, _ in stamps], options.range_bytes, task)
+    return Plan(output, corpus, sources, sizes, range_bytes, task)
 
 
 def run(options: Options) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from grammar.ontology import loads
 from grammar.rules import RULES
 from grammar.run import Run
 from grammar.statistics import Statistics
+from grammar.words import TOKENISERS
 from pipelines import lock, publish, runner, storage
 from pipelines.convert import MOST_RANGES
 from pipelines.formats import files
@@ -52,10 +53,12 @@ class Checking(NamedTuple):
     Attributes:
         build: directory that becomes the output; reports lie in its `work/`.
         ontology: TOML text, or empty.
+        tokeniser: name in `grammar.words` of how utterances that are text are cut.
     """
 
     build: str
     ontology: str = ""
+    tokeniser: str = "words-1"
 
 
 class Plan(NamedTuple):
@@ -76,16 +79,21 @@ class TooManyFindings(ValueError):
     """More rows have findings than the run allows; nothing was published."""
 
 
-def prepare(inputs: Sequence[str], output: str, ontology: str = "", range_bytes: int = 0) -> Plan:
+def prepare(
+    inputs: Sequence[str], output: str, ontology: str = "", range_bytes: int = 0, tokeniser: str = "words-1"
+) -> Plan:
     """Find the inputs and the ontology.
 
     Args:
         ontology: TOML file; empty for the `ontology.toml` in the folder above all inputs, if any.
         range_bytes: size of the pieces that workers take; 0 for 16 MiB, or more where that makes over 4,096 of them.
+        tokeniser: how utterances that are text are cut.
 
     Raises:
         ValueError: one of them cannot be used.
     """
+    if tokeniser not in TOKENISERS:
+        raise ValueError(f"unknown tokeniser `{tokeniser}`; the choices are {', '.join(TOKENISERS)}")
     output = publish.absolute(output)
     sources = files.find(inputs, PATTERNS)
     stamps = [storage.stamp(source.path) for source in sources]
@@ -95,9 +103,9 @@ def prepare(inputs: Sequence[str], output: str, ontology: str = "", range_bytes:
     loads(text, path)  # a mistake in it is said here, not by a worker
     sizes = [size for size, _ in stamps]
     size = range_bytes or max(16 << 20, -(-sum(sizes) // MOST_RANGES))
-    said = json.dumps([grammar.__version__, sources, stamps, size, text])
+    said = json.dumps([grammar.__version__, sources, stamps, size, text, tokeniser])
     build = publish.build_of(output, hashlib.sha256(said.encode()).hexdigest()[:16])
-    return Plan(output, sources, sizes, size, Checking(build, text))
+    return Plan(output, sources, sizes, size, Checking(build, text, tokeniser))
 
 
 def check(
@@ -108,11 +116,12 @@ def check(
     overwrite: bool = False,
     flags: Sequence[str] = (),
     max_rejected: float = 1.0,
+    tokeniser: str = "words-1",
 ) -> dict[str, Any]:
     """Check files of trees.
 
     Args:
-        ontology, range_bytes: as `prepare` takes them.
+        ontology, range_bytes, tokeniser: as `prepare` takes them.
         flags: from `runner.flags`.
         max_rejected: share of rows that may have findings; if more have, nothing is published.
 
@@ -129,7 +138,7 @@ def check(
     with lock.hold(output):
         publish.clear_up(output)
         publish.make_room(output, overwrite, COUNTS)
-        plan = prepare(inputs, output, ontology, range_bytes)
+        plan = prepare(inputs, output, ontology, range_bytes, tokeniser)
         job, finished = plan.job, storage.join(plan.job.build, COUNTS)
         publish.forget(output, job.build)
         if not storage.exists(finished):
@@ -183,11 +192,11 @@ def check_range(name: str, range_: Range, job: Checking) -> dict[str, Any]:
         before_rows = 0
         if head:
             _put(piece, [head])
-            alone = Run([piece], ontology=ontology)
+            alone = Run([piece], ontology, job.tokeniser)
             list(alone)
             before_rows = alone.rows
         _put(piece, [head, *_bytes_of(range_)])
-        run = Run([piece], ontology=ontology, watchers=[counted])
+        run = Run([piece], ontology, job.tokeniser, watchers=[counted])
         for checked in run:
             place = checked.row.place
             if head and place.line == 1:

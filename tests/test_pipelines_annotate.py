@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from parser.checkpoint import save_best
 from parser.confidence import Confidence
-from pipelines import annotation, lock, unlabelled
+from pipelines import annotation, lock
 from pipelines.__main__ import app as pipelines_app
 from pipelines.annotate import Options, describe, fingerprint, prepare, run
 from pipelines.annotation import MANIFEST, SCHEMA
@@ -119,17 +119,6 @@ def test_every_kind_of_input_holds_the_same_utterances(model: Path, tmp_path: Pa
         some = [row for row in made if row["file"] == file]
         assert [row["utterance"] for row in some] == lines and [row["words"] for row in some] == said
         assert [row["line"] for row in some] == list(range(1 + (file == "c.tsv"), 26 + (file == "c.tsv")))
-
-
-def test_a_column_that_is_not_there_is_told_before_anything_runs(tmp_path: Path) -> None:
-    (tmp_path / "a.tsv").write_text("n\trequest\n1\tstop\nshort\n")
-    pq.write_table(pa.table({"n": [1], "request": ["stop"]}), tmp_path / "b.parquet")
-    for name in ("a.tsv", "b.parquet"):
-        with pytest.raises(ValueError, match=r"no column `utterance`, its columns are n, request"):
-            unlabelled.find([str(tmp_path / name)], "utterance", "c")
-    [source] = unlabelled.find([str(tmp_path / "a.tsv")], "2", "c")
-    found = [row for range_ in unlabelled.plan(source, 1) for row in unlabelled.read(range_, "2")]
-    assert [row.text for row in found[:2]] == ["request", "stop"] and (found[2].line, found[2].code) == (3, "R112")
 
 
 def test_what_is_no_utterance_is_a_dead_letter(model: Path, tmp_path: Path) -> None:

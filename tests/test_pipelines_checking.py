@@ -62,6 +62,40 @@ def test_ranges_find_what_the_whole_finds(corpus: Path, tmp_path: Path, size: in
     assert len(wanted) > 5 and counts["findings"] == len(wanted) and counts["rows"] == run.rows
 
 
+@pytest.mark.parametrize("name", ["a.trees", "b.tsv", "c.tsv"])
+def test_every_size_of_range_finds_the_same(corpus: Path, tmp_path: Path, name: str) -> None:
+    plan = checking.prepare([str(corpus / name)], str(tmp_path / "out"))
+    [source] = plan.sources
+
+    def found(size: int) -> tuple[list[str], int, int]:
+        job = plan.job._replace(build=str(tmp_path / str(size)))
+        reports = [checking.check_range(*one, job) for one in checking.ranges_of(0, source, size)]
+        files = sorted((tmp_path / str(size) / "findings").iterdir())
+        lines = [line for file in files for line in file.read_text().splitlines()]
+        return lines, *(sum(report[key] for report in reports) for key in ("rows_in", "rows_with_findings"))
+
+    whole = found(1 << 20)
+    assert whole[0] and whole[1] == 4
+    for size in range(1, (corpus / name).stat().st_size + 2):
+        assert found(size) == whole, f"ranges of {size} bytes"
+
+
+def test_utterances_are_cut_as_the_corpus_was(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("play hip-hop\t(Play(title(hip-hop)))\nplay it's\t(Play(title(it's)))\n")
+
+    def findings(tokeniser: str) -> int:
+        plan = checking.prepare([str(tmp_path / "a.tsv")], str(tmp_path / tokeniser), tokeniser=tokeniser)
+        [one] = checking.ranges_of(0, plan.sources[0], plan.range_bytes)
+        return sum(checking.check_range(*one, plan.job)["codes"].values())
+
+    assert findings("given") == 0
+    run = [Run([str(tmp_path / "a.tsv")], tokeniser=name) for name in ("words-1", "chars-1")]
+    wanted = [sum(len(checked.findings) for checked in one) for one in run]
+    assert [findings("words-1"), findings("chars-1")] == wanted and any(wanted)
+    with pytest.raises(ValueError, match="unknown tokeniser `words`"):
+        checking.prepare([str(tmp_path / "a.tsv")], str(tmp_path / "out"), tokeniser="words")
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 

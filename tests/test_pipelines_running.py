@@ -242,6 +242,9 @@ def test_progress_counts_what_is_done(tmp_path: Path) -> None:
     progress = Progress(job.build, 2_400_000)
     progress._look()
     assert progress.line(9.0) == "read 1.2 MB of 2.4 MB, 50%, 2,000 rows/s, 0:00:09 left; 1 shards written"
+    ranges = Progress(job.build, 2_400_000, shards=False)
+    ranges._look()
+    assert ranges.line(9.0) == "read 1.2 MB of 2.4 MB, 50%, 2,000 rows/s, 0:00:09 left"
 
 
 def test_too_many_rejected_of_a_finished_build_is_not_published(tmp_path: Path, monkeypatch) -> None:

@@ -33,7 +33,10 @@ def annotate(
     budget: Annotated[int, typer.Option(help="How many rows that file gets.")] = 200,
     batch_size: Annotated[int, typer.Option(help="Utterances that go through the network together.")] = 128,
     threads: Annotated[int, typer.Option(help="Threads of each worker.")] = 1,
-    range_bytes: Annotated[int, typer.Option(help="Size of the pieces that workers take; one shard each.")] = 4 << 20,
+    range_bytes: Annotated[
+        int,
+        typer.Option(help="Size of the pieces that workers take, a shard each; default 1 MiB, more for large inputs."),
+    ] = 0,
     max_rejected: Annotated[
         float, typer.Option(help="Publish nothing if a larger share of the lines is no utterance.")
     ] = 0.01,
@@ -53,7 +56,7 @@ def annotate(
     Model, input and output may be on any Beam filesystem (`gs://`, `s3://`, `hdfs://`). Check the shards with
     `python -m grammar check annotated/*.parquet`. Options that are not listed go to Beam.
     """
-    if min(batch_size, threads, range_bytes, workers, budget) < 1:
+    if min(batch_size, threads, workers, budget) < 1 or range_bytes < 0:
         door.stop("`--batch-size`, `--threads`, `--range-bytes`, `--workers` and `--budget` must be positive")
 
     import logging

@@ -20,6 +20,9 @@ def check(
     ontology: Annotated[
         str, typer.Option(help="TOML file to hold trees against; default: `ontology.toml` beside the input.")
     ] = "",
+    tokeniser: Annotated[
+        str, typer.Option(help="How utterances that are text are cut, as for `python -m grammar check`.")
+    ] = "words-1",
     max_rejected: Annotated[
         float, typer.Option(help="Publish nothing, and exit with 2, if a larger share of rows has findings.")
     ] = 1.0,
@@ -53,10 +56,10 @@ def check(
     try:
         given = flags(runner, workers, context.args)
         if dry_run:
-            plan = describe(prepare(input_, output, ontology, range_bytes))
+            plan = describe(prepare(input_, output, ontology, range_bytes, tokeniser))
             print(json.dumps(plan, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(plan)))
             return
-        counts = run(input_, output, ontology, range_bytes, overwrite, given, max_rejected)
+        counts = run(input_, output, ontology, range_bytes, overwrite, given, max_rejected, tokeniser)
     except (ValueError, OSError, RuntimeError) as error:
         door.stop(str(error))
     if as_json:
