@@ -60,6 +60,13 @@ def test_offsets_of_mtop_tell_equal_words_apart_beside_a_slot_without_words(one)
     assert row.positions == [4, 5]
 
 
+def test_an_utterance_of_snips_that_begins_with_a_slot_needs_quotes_and_the_reason_says_so(one):
+    start = "type: intent\nname: Go\nutterances:\n"
+
+    assert "stands in quotes" in one("snips", "x.yaml", f"{start}- [place:city](Oslo) is far\n").reason
+    assert one("snips", "y.yaml", f"{start}- '[place:city](Oslo) is far'\n").words == ["Oslo", "is", "far"]
+
+
 def test_a_word_of_columns_between_tabs_may_hold_blanks(one):
     row = one("bio", "x.txt", "play\tO\nblue moon\tB-title\nPlay\n")
 

@@ -41,4 +41,5 @@ def documents(source: Source) -> Iterator[Any]:
         line = mark.line + 1 if mark else 1
         lines = text.splitlines()
         raw = lines[line - 1] if line <= len(lines) else text
-        yield source.reject(line, "R103", raw, f"not YAML: {getattr(error, 'problem', None) or error}")
+        mend = "; an item that begins with `[` stands in quotes" if raw.lstrip().startswith("- [") else ""
+        yield source.reject(line, "R103", raw, f"not YAML: {getattr(error, 'problem', None) or error}{mend}")
