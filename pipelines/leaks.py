@@ -50,15 +50,16 @@ def find(root: str | Path, manifest: shard.Manifest, together: int = TOGETHER) -
     parts = max(1, -(-sum(manifest.splits.values()) // together))
     for key in KEYS:
         for part in range(parts):
-            hashes = {name: np.sort(_hashes(root, manifest, name, f"{key}_hash", part, parts)) for name in names}
-            known = {name: distinct(found) for name, found in hashes.items()}
+            hashes = {name: _hashes(root, manifest, name, f"{key}_hash", part, parts) for name in names}
+            known = {name: _once(found) for name, found in hashes.items()}
             for late, early in pairs:
                 shared[late, early][key] += int(within(hashes[late], known[early]).sum())
             if key == "utterance":
                 for name in names:
                     repeats[name] += len(hashes[name]) - len(known[name])
-                every = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *hashes.values()]))
-                doubled.append(distinct(every[1:][every[1:] == every[:-1]]))
+                every = np.concatenate([np.zeros(0, dtype=np.int64), *hashes.values()])
+                every.sort()
+                doubled.append(_once(every[1:][every[1:] == every[:-1]]))
     return {
         "leaks": [
             {"split": late, "seen_in": early, "rows": manifest.splits[late], **shared[late, early]}
@@ -71,11 +72,17 @@ def find(root: str | Path, manifest: shard.Manifest, together: int = TOGETHER) -
 
 
 def _hashes(root: str | Path, manifest: shard.Manifest, split: str, column: str, part: int, parts: int) -> np.ndarray:
-    found = [np.zeros(0, dtype=np.int64)]
+    """Sorted."""
+    found = np.empty(manifest.splits[split], dtype=np.int64)  # filled and sorted where it is, for it may be large
+    size = 0
     for batch in dataset.batches(root, manifest, split, [column]):
         values = batch[column].to_numpy()
-        found.append(values[values % parts == part] if parts > 1 else values)
-    return np.concatenate(found)
+        values = values[values % parts == part] if parts > 1 else values
+        found[size : size + len(values)] = values
+        size += len(values)
+    found = found[:size]
+    found.sort()
+    return found
 
 
 def _conflicts(root: str | Path, manifest: shard.Manifest, doubled: np.ndarray) -> dict[str, int]:
@@ -136,7 +143,11 @@ def _values(
 
 def distinct(values: np.ndarray) -> np.ndarray:
     """Each value once, sorted. (`np.unique` takes fifty times as long for numbers of 64 bits in numpy 2.3.)"""
-    found = np.sort(values)
+    return _once(np.sort(values))
+
+
+def _once(found: np.ndarray) -> np.ndarray:
+    """Each of sorted values once."""
     return found[np.concatenate([[True], found[1:] != found[:-1]])[: len(found)]]
 
 

@@ -153,6 +153,8 @@ class _Steps:
         """(step, what is left, in words). Only nothing, the old data set and the whole new one are right."""
         build = [path for path in output.parent.glob(".out.*.build")]
         ranges, shards = (sum(len(list(p.glob(f"work/{kind}/[!.]*.json"))) for p in build) for kind in _DONE)
+        if any((path / shard.MANIFEST).exists() for path in build):
+            ranges, shards = self.ranges, self.shards  # their reports go before the build is published
         step = "spill" if ranges < self.ranges else "merge" if shards < self.shards else "card and publishing"
         work = f"{ranges} of {self.ranges} ranges and {shards} of {self.shards} shards done"
         if not output.exists():
