@@ -249,7 +249,7 @@ class Quick:
         hidden = tanh(np.ascontiguousarray(hidden))
         scores = np.empty((len(hidden), S + words.pad_RW.shape[1]), np.float32)
         scores[:, : L + 1] = times(hidden, self.head_w)
-        scores[:, :S] += self.symbols_b
+        scores[:, : L + 1] += self.symbols_b[: L + 1]
         scores[:, : L + 1] += bars_RX[:, : L + 1]
         if words.pointer_RWH is not None:
             copies = scores[:, S:]

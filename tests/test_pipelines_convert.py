@@ -154,7 +154,7 @@ def test_what_killed_runs_left_is_cleared_up(corpus: Path, tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_no_data_set_is_never_overwritten(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError, match="not a data set"):
+    with pytest.raises(FileExistsError, match="not overwritten"):
         convert(corpus, corpus, overwrite=True)
     assert (corpus / "train" / "seq.in").exists()
 
