@@ -23,6 +23,10 @@ _WRONG_ESCAPE = re.compile(r"\\(?:[ ()\\]|(?P<wrong>[^ ()\\]?))")
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9_.:/\-!@#<>=+*?'$%]")
 
 
+_MOST = 10_000
+"""Mistakes of one text after which it is read no further; a million extra brackets would fill the memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What a scan gave. `tree` is None where nothing like a tree was found; a node whose label is
@@ -113,6 +117,8 @@ class _Scanner:
         stack = self.stack
         for step in _STEP.finditer(self.text):
             kind, (start, end) = step.lastindex, step.span()
+            if len(self.findings) >= _MOST:
+                return
             if kind == 1 and stack:
                 stack[-1].children.append(Leaf(step[1], Span(start + 1, end - 1)))
                 continue
@@ -178,7 +184,7 @@ class _Scanner:
 
     def node(self, top: _Open, span: Span) -> None:
         if top.empty and not (len(top.empty) == 1 and len(top.atoms) == 1 and not top.children):
-            self.findings += [finding("E103", empty, Fix(empty, "", safe=False)) for empty in top.empty]
+            self.findings += [finding("E103", empty, Fix(empty, "", safe=False)) for empty in top.empty[:_MOST]]
         if not top.atoms:
             if top.children:
                 self.findings.append(finding("E104", Span(top.at, top.at + 1)))

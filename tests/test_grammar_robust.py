@@ -12,6 +12,7 @@ import pytest
 from grammar.bench import agree
 from grammar.files import FileError, inputs
 from grammar.invented import FAMILIES, damaged, ontology, trees
+from grammar.recover import scan
 from grammar.rows import Names
 from grammar.run import MOST, Run
 
@@ -20,12 +21,17 @@ GOOD = b"(PlayMusicIntent(Title(Jolene)))\n"
 HURTING = {
     "deep": (b"(a" * 100_000 + b"(b)" + b")" * 100_000, ["E112"]),
     "unclosed": (b"(" * 1_000_000, ["E112"]),
+    "extra": (b")" * 1_000_000, ["E102"] * MOST),
     "long": (b"(a(" + b"x" * 100_000_000 + b"))", ["E113"]),
     "nul": (b"(a(b\x00c))", ["E506"]),
     "latin-1": (b"(a(caf\xe9))", ["E503"]),
     "nothing but bytes": (bytes(range(128, 256)) * 10, None),
     "many mistakes": (b"(a" + b"()" * 3_000 + b")", ["E103"] * MOST),
 }
+
+
+def test_a_text_of_nothing_but_mistakes_is_not_read_to_its_end() -> None:
+    assert len(scan(")" * 200_000).findings) == len(scan("(a" + "()" * 200_000 + ")").findings) == 10_000
 
 
 @pytest.mark.parametrize("fast", [True, False])
