@@ -53,7 +53,7 @@ def test_clean(tmp_path: Path) -> None:
         ("a.tree", "(a\n  (b)\n  c)\n", ["3:3 E108"]),
         ("a.tsv", "utterance\ttree\nb c\t(a\t(b)c)\n", ["2:11 E108"]),
         ("a.tsv", "b\t\n", ["1:3 E111"]),
-        ("a.jsonl", '{"tree": "(a(b)c)"}\n{"utterance": "c", "tree": "(a(b))"}\n', ["1:6 E108", "2:4 E301"]),
+        ("a.jsonl", '{"tree": "(a(b)c)"}\n{"utterance": "c", "tree": "(a(b))"}\n', ["1:16 E108", "2:32 E301"]),
         ("a.jsonl", '{"utterance": "b", "words": ["b b"], "tree": "(a(b\\\\ b))"}\n', []),
         ("a.jsonl", '{"tree": 1}\n[\n{"utterance": 1, "tree": "(a(b))"}\n', ["1:1 E114", "2:1 E114", "3:1 E114"]),
     ],
@@ -68,7 +68,7 @@ def test_forms(tmp_path: Path, name: str, text: str, wanted: list[str]) -> None:
     ("text", "wanted"),
     [
         ("\n(a(b)\n", ["2:1 E101"]),
-        ('{"tree": "(a(b)"}', ["1:1 E101"]),
+        ('{"tree": "(a(b)"}', ["1:11 E101"]),
         ("b\t(a(c))", ["1:6 E301"]),
         ("# b\t(a(c))", []),
     ],
