@@ -253,26 +253,35 @@ def names() -> list[str]:
     return sorted(f.name[:-5] for f in resources.files("parser.configs").iterdir() if f.name.endswith(".toml"))
 
 
-def load(name: str, changes: Sequence[str] = ()) -> Config:
-    """Read a config by name or path and apply `section.key=value` changes.
+def read_toml(kind: str, name: str, known: Sequence[str], package: str) -> dict[str, Any]:
+    """The TOML of a name that `package` ships (one of `known`), or of a path that ends in `.toml`.
 
     Raises:
-        ConfigError: no such config, not TOML, or a bad setting.
+        ConfigError: no such name or file, or not TOML.
     """
     path = Path(name)
     if path.suffix != ".toml":
-        if name not in names():
-            raise ConfigError(f"no config `{name}`; there are {', '.join(names())}, or give the path of a TOML file")
-        text = (resources.files("parser.configs") / f"{name}.toml").read_text(encoding="utf-8")
+        if name not in known:
+            raise ConfigError(f"no {kind} `{name}`; there are {', '.join(known)}, or give the path of a TOML file")
+        text = (resources.files(package) / f"{name}.toml").read_text(encoding="utf-8")
     else:
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error}") from error
     try:
-        data = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def load(name: str, changes: Sequence[str] = ()) -> Config:
+    """Read a config by name or path and apply `section.key=value` changes.
+
+    Raises:
+        ConfigError: no such config, not TOML, or a bad setting.
+    """
+    data = read_toml("config", name, names(), "parser.configs")
     for change in changes:
         key, equals, value = change.partition("=")
         section, dot, setting = key.strip().partition(".")

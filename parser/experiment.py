@@ -34,7 +34,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -46,7 +45,7 @@ from typing import Any
 from grammar import __version__
 from grammar.shard import write_text
 from parser import config as configs
-from parser.config import Config, ConfigError, DataConfig
+from parser.config import Config, ConfigError, DataConfig, read_toml
 
 FORM = 1
 """Part of every hash: goes up when a default changes or the same settings mean something else."""
@@ -125,28 +124,13 @@ def load(name: str) -> Experiment:
     Raises:
         ConfigError: no such experiment, not TOML, or a bad setting.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        if name not in names():
-            raise ConfigError(
-                f"no experiment `{name}`; there are {', '.join(names())}, or give the path of a TOML file"
-            )
-        text = (resources.files("parser.experiments") / f"{name}.toml").read_text(encoding="utf-8")
-    else:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error}") from error
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: {error}") from error
+    data = read_toml("experiment", name, names(), "parser.experiments")
     _known(data, "experiment", name)
     if not data.get("corpora") or not data.get("variants"):
         raise ConfigError(f"{name}: needs at least one table [corpora.X] and one [variants.X]")
     made = Experiment(
-        name=path.stem,
-        title=data.get("title", path.stem),
+        name=Path(name).stem,
+        title=data.get("title", Path(name).stem),
         baseline=data.get("baseline", next(iter(data["variants"]))),
         group=data.get("group", ""),
         test=data.get("test", True),
