@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from parser import load
+from parser import Parser, load
 from parser.decode import Parse
-from parser.memory import keep_freed_memory
+from parser.memory import keep_freed_memory, settled
 
 _PATIENCE = 10.0
 """Seconds that the process has to end by itself."""
@@ -101,6 +101,12 @@ def _work(pipe: Connection, directory: str, device: str, threads: int, domain: s
     if threads:
         torch.set_num_threads(threads)
     ready = load(directory, device, domain)
+    with settled():
+        _answer(pipe, ready)
+
+
+def _answer(pipe: Connection, ready: Parser) -> None:
+    """Parse what comes until the pipe is closed."""
     while True:
         try:
             utterances, batch_size, beam = pipe.recv()

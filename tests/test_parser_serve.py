@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
 import signal
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from parser import Parser
 from parser.__main__ import app as commands
+from parser.memory import settled
 from parser.remote import ParserGone, Remote
 from parser.serve import Batcher, application
 from parser.traffic import send
@@ -134,6 +136,18 @@ def test_stopping_answers_what_waits(ready):
     assert asyncio.run(serving(gate, work)) == (200, 503, 503)
 
 
+def test_what_is_loaded_is_left_out_of_the_search_for_garbage():
+    loaded = [[]]
+
+    def searched() -> bool:
+        return any(each is loaded[0] for each in gc.get_objects())
+
+    with settled():
+        inside, fresh = searched(), [[]]
+        assert any(each is fresh[0] for each in gc.get_objects())
+    assert (inside, searched()) == (False, True)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
@@ -164,6 +178,7 @@ def test_the_command_serves_under_load_and_ends_on_sigterm(trained, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     call = [sys.executable, "-m", "parser", "serve", "--model", str(trained), "--port", port, "--device", "cpu"]
+    call += ["--max-queue", "256"]  # room for every request below, however slow the machine is
     server = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
     url = f"http://127.0.0.1:{port}"
     try:

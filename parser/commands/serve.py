@@ -37,6 +37,7 @@ def serve(
         try:
             import uvicorn
 
+            from parser.memory import settled
             from parser.remote import Remote
             from parser.serve import Batcher, application
         except ImportError as error:
@@ -57,5 +58,6 @@ def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         typer.echo(f"serving {model} on http://{host}:{port}, API page at /docs", err=True)
-        uvicorn.Server(settings).run()
+        with settled():
+            uvicorn.Server(settings).run()
         ready.close()
