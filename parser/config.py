@@ -134,6 +134,8 @@ class TrainConfig:
     """Largest norm of the gradient."""
     unk: float = 0.5
     """Chance that a word seen once in training is read as unknown."""
+    swap: float = 0.0
+    """Chance that a copied slot value is replaced by another one of the same slot, anew every epoch; see `swap.py`."""
     seed: int = 1
     """Of the weights, the order and dropout."""
     evaluate_every: int = 1
@@ -177,7 +179,7 @@ class TrainConfig:
         for name in ("lr", "clip", "checkpoint_minutes", "temperature"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"`train.{name}` must be above 0")
-        for name in ("unk", "lr_floor", "encoder_rate", "decoder_rate", "pretrained_rate"):
+        for name in ("unk", "swap", "lr_floor", "encoder_rate", "decoder_rate", "pretrained_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`train.{name}` must lie between 0 and 1")
 
@@ -192,6 +194,9 @@ class DataConfig:
     """Take rows of these domains only, of every split; none: all."""
     without: tuple[str, ...] = ()
     """Leave rows of these domains out of train, and of train alone."""
+    join_dev: bool = False
+    """Train on the rows of dev too, for the last run of settings that dev has chosen; the last weights are kept, and
+    figures on dev say nothing."""
     rows: int = 0
     """At most so many train rows of each domain, picked by `seed`; 0: all."""
     seed: int = 1

@@ -18,11 +18,11 @@
     [variants.ensemble]               # the models of other variants, all seeds, together
     ensemble = ["base"]
 
-A run is known by the hash of its settings, the fingerprint of its shards and its seed; what has a line is
-skipped, so tables grow and no checkpoint need be kept. `start` may have `auxiliary = 2`: the two domains nearest to
-the target (see `candidates`; at most three) are tried, and the one that is best on dev is taken. `together = true`
-trains on all domains, with as few rows of each as the target has, and evaluates on the target. `choose = ["a", "b"]`
-is no run: for each corpus the one of these variants that is best on dev.
+A run is known by the hash of its settings, that of the rows of its shards as training reads them, and its seed; what
+has a line is skipped, so tables grow and no checkpoint need be kept. `start` may have `auxiliary = 2`: the two domains
+nearest to the target (see `candidates`; at most three) are tried, and the one that is best on dev is taken.
+`together = true` trains on all domains, with as few rows of each as the target has, and evaluates on the target.
+`choose = ["a", "b"]` is no run: for each corpus the one of these variants that is best on dev.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ from grammar.shard import write_text
 from parser import config as configs
 from parser.config import Config, ConfigError, DataConfig, read_toml
 
-FORM = 1
+FORM = 2
 """Part of every hash: goes up when a default changes or the same settings mean something else."""
 FIGURES = ("n", "exact_match", "exact_match_positions", "intent_accuracy", "bracket_f1", "slices")
 SECTIONS = ("data", "model", "train")
@@ -92,8 +93,8 @@ class Run:
             "form": FORM,
             "stages": [changed(stage) for stage in self.stages],
             "members": [member.key(fingerprint) for member in self.members],
-            "how": [self.auxiliary, self.without, self.test, self.beam, self.target and asdict(self.target)],
-            "shards": fingerprint,
+            "how": [self.auxiliary, self.without, self.test, self.beam, self.target and _apart(self.target)],
+            "rows": fingerprint,
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
@@ -203,12 +204,17 @@ def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def changed(config: Config) -> dict[str, Any]:
     """The settings that are not the defaults: new settings leave the hashes of old runs as they are."""
-    mine, defaults = config.to_dict(), Config().to_dict()
     return {
-        f"{section}.{key}": list(value) if isinstance(value, tuple) else value
-        for section, values in mine.items()
-        for key, value in values.items()
-        if value != defaults[section][key]
+        f"{section}.{key}": value for section in SECTIONS for key, value in _apart(getattr(config, section)).items()
+    }
+
+
+def _apart(settings: Any) -> dict[str, Any]:
+    defaults = asdict(type(settings)())
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(settings).items()
+        if value != defaults[key]
     }
 
 
@@ -392,11 +398,12 @@ def _figures(directories: Sequence[Path], where: Path, run: Run, split: str, dev
     return {name: figures[name] for name in FIGURES} | {"hits": {name: pack(bits) for name, bits in hits.items()}}
 
 
+@cache
 def fingerprint_of(where: Path) -> str:
-    """The fingerprint of a data set."""
+    """The hash of a data set's rows; see `Source.content`."""
     from parser.source import Source
 
-    return Source(where).manifest.fingerprint
+    return Source(where).content()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from parser.batch import Batch, Examples
 from parser.checkpoint import Setup
 from parser.order import batch_count, batches_of, drawn_of
 from parser.source import Block, Source
+from parser.swap import Swap
 
 
 @dataclass(slots=True)
@@ -50,7 +51,9 @@ class Loader:
         self.settings = setup.config.train
         self.all_blocks = source.blocks("train")
         self.rows = sum(block.rows for block in self.all_blocks)
-        self._kept: Examples | None = None  # the only pool, where all rows fit into one
+        # The only pool, where all rows fit into one.
+        self._kept: Examples | None = None
+        self._swap: Swap | None = None
 
     def pools(self, epoch: int) -> list[list[Block]]:
         """The row groups of an epoch's pools."""
@@ -117,8 +120,8 @@ class Loader:
         for number, pool in enumerate(self.pools(epoch)):
             count = self._count(pool)
             if first < begun + count:
-                examples = self._examples(pool)
                 seed = (settings.seed, epoch, number)
+                examples = self._swapped(pool, seed) if settings.swap else self._examples(pool)
                 drawn = drawn_of(examples.domain, settings.temperature, seed)
                 actions, words = examples.actions()[drawn], examples.words()[drawn]
                 order = batches_of(actions, words, settings.batch_size, settings.window, seed)
@@ -127,16 +130,31 @@ class Loader:
             begun += count
 
     def _examples(self, pool: list[Block]) -> Examples:
-        if self._kept is None or sum(block.rows for block in pool) < self.rows:
-            model = self.setup.config.model
-            # The pool's rows do not depend on the order of its blocks, so a kept pool is any epoch's.
-            blocks = sorted(pool, key=lambda block: (block.file, block.group))
-            table = pa.concat_tables(self.source.read(block) for block in blocks)
-            made = Examples(table, self.setup.vocab, self.setup.ontology, model.copy, model.stack)
-            if sum(block.rows for block in pool) < self.rows:
-                return made
+        if self._kept is not None:
+            return self._kept
+        made = self._lined_up(self._table(pool))
+        if self._whole(pool):
             self._kept = made
-        return self._kept
+        return made
+
+    def _swapped(self, pool: list[Block], seed: tuple[int, int, int]) -> Examples:
+        swap = self._swap or Swap(self._table(pool))
+        if self._whole(pool):
+            self._swap = swap
+        return self._lined_up(swap.draw(self.settings.swap, np.random.default_rng([*seed, 2])))
+
+    def _whole(self, pool: list[Block]) -> bool:
+        return sum(block.rows for block in pool) == self.rows
+
+    def _table(self, pool: list[Block]) -> pa.Table:
+        # The pool's rows do not depend on the order of its blocks, so a kept pool is any epoch's.
+        return pa.concat_tables(
+            self.source.read(block) for block in sorted(pool, key=lambda block: (block.file, block.group))
+        )
+
+    def _lined_up(self, table: pa.Table) -> Examples:
+        model = self.setup.config.model
+        return Examples(table, self.setup.vocab, self.setup.ontology, model.copy, model.stack)
 
     def _step(self, examples: Examples, index: np.ndarray) -> Step:
         parts = []

@@ -62,7 +62,9 @@ class Selection(Source):
 
     def _rows(self, split: str) -> pa.Table:
         if split not in self._kept:
-            parts = [super(Selection, self).read(b, (*ROW_COLUMNS, "corpus")) for b in super().blocks(split)]
+            splits = ("train", "dev") if split == "train" and self.data.join_dev else (split,)
+            blocks = [block for one in splits for block in super(Selection, self).blocks(one)]
+            parts = [super(Selection, self).read(block, (*ROW_COLUMNS, "corpus")) for block in blocks]
             table, data = pa.concat_tables(parts), self.data
             if data.by == "intent":
                 domain = pa.array([symbols[0] for symbols in table["symbols"].to_pylist()], pa.string())

@@ -94,7 +94,9 @@ def _mean_of_columns(cells: Mapping[tuple[str, str], list[float]], variant: str,
 
 def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: str, whole: bool) -> list[str]:
     mine = [line for line in lines if line["variant"] == variant]
-    dev = statistics.mean(line["dev"]["exact_match"] for line in mine)
+    # Of rows that were trained on too it says nothing.
+    seen = any(stage.get("data.join_dev") for line in mine for stage in line.get("settings", ()))
+    dev = "" if seen else f"{100 * statistics.mean(line['dev']['exact_match'] for line in mine):.1f}"
     minutes = statistics.mean(line["cpu_seconds"] for line in mine) / 60
     seeds = len({line["seed"] for line in mine})
     gap = ["", "", ""]
@@ -104,7 +106,7 @@ def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: st
             f"{100 * found.low:+.1f} to {100 * found.high:+.1f}",
             "< 0.001" if found.p < 0.001 else f"{found.p:.3f}",
         ]
-    return [f"{100 * dev:.1f}", *gap, str(seeds), f"{minutes:.1f}"]
+    return [dev, *gap, str(seeds), f"{minutes:.1f}"]
 
 
 def difference(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> Difference | None:

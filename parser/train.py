@@ -198,7 +198,9 @@ def _run(
                 place["cpu_seconds"] = spent + time.process_time() - began
                 line = {"event": "dev", "step": place["step"], "epoch": epoch, "cpu_seconds": place["cpu_seconds"]}
                 log(line | _means(padding) | figures)
-                if place["best"] is None or figures["exact_match"] > place["best"]["exact_match"]:
+                best = place["best"]
+                # Rows that were trained on cannot choose.
+                if best is None or setup.config.data.join_dev or figures["exact_match"] > best["exact_match"]:
                     place["best"] = figures | {"epoch": place["epoch"]}
                     save_best(output, model, facts | {"dev": place["best"], "cpu_seconds": place["cpu_seconds"]})
             place["best"] = group.share(place["best"])

@@ -127,6 +127,17 @@ def test_a_selection_holds_few_rows_of_each_domain(shards):
     assert type(source_of(shards, DataConfig())) is Source
 
 
+def test_dev_may_join_train_for_the_last_run(shards, tmp_path):
+    both = Selection(shards, DataConfig(join_dev=True))
+    dev = [row["id"] for row in both.rows("dev")]
+
+    assert ids(both) == ids(Source(shards)) + dev and dev
+    assert both.manifest.splits["train"] == len(ids(both))
+    settings = from_dict(tiny().to_dict() | {"data": {"join_dev": True}})
+    best = train(shards, tmp_path / "run", settings)
+    assert best["epoch"] == settings.train.epochs, "dev cannot choose, so the last weights are kept"
+
+
 def test_a_selection_refuses_a_domain_that_is_not_there(shards):
     with pytest.raises(Exception, match=r"no domain golf; its domains are AddToListIntent, PlayMusicIntent, and"):
         Selection(shards, DataConfig(by="intent", only=("golf",)))
