@@ -1,6 +1,6 @@
 """The encoder in NumPy, for `quick`: what words give its first layer is kept from call to call.
 
-R rows, longest first   W words   N flat places   X word input   E encoder state
+R rows, longest first   N words of all rows in one line   X word input   E encoder state
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ def turned(weight: Tensor) -> Tensor:
     return weight.detach().T.contiguous()
 
 
-def times(rows: Array, weight: Tensor, bias: Array | None = None, out: Array | None = None) -> Array:
-    """rows @ weight + bias, with the threads that torch was given."""
-    into = None if out is None else torch.from_numpy(out)
-    made: Array = torch.mm(torch.from_numpy(rows), weight, out=into).numpy()
+def times(rows: Array, weight: Tensor, bias: Array | None = None, onto: Array | None = None) -> Array:
+    """rows @ weight + bias, with the threads that torch was given; or added to `onto`, in place."""
+    if onto is not None:
+        line = torch.from_numpy(onto)
+        torch.addmm(line, torch.from_numpy(rows), weight, out=line)
+        return onto
+    made: Array = torch.mm(torch.from_numpy(rows), weight).numpy()
     if bias is not None:
         made += bias
     return made
@@ -67,18 +70,13 @@ def doubled(values: Any, size: int) -> Any:
     return values
 
 
-def step(gates: Array, c: Array) -> Array:
+def step(gates: Array, c: Array, h: Array | None = None) -> Array:
     """h of one LSTM step; `gates`, the third doubled, are spoilt and `c` is changed in place."""
-    size = c.shape[-1]
-    sigmoid(gates)
-    i, f, g, o = (gates[..., k * size : (k + 1) * size] for k in range(4))
-    c *= f
-    g *= 2
-    g -= 1
-    g *= i
-    c += g
-    h = tanh(c.copy())
-    h *= o
+    h = np.empty_like(c) if h is None else h
+    c_XH, h_XH = torch.from_numpy(c), torch.from_numpy(h)
+    i, f, g, o = torch.from_numpy(gates).sigmoid_().chunk(4, -1)
+    c_XH.mul_(f).addcmul_(i, g, value=2).sub_(i)  # tanh(x) = 2 sigmoid(2x) - 1, here and below
+    torch.mul(c_XH, 2, out=h_XH).sigmoid_().mul_(2).sub_(1).mul_(o)
     return h
 
 
@@ -96,28 +94,28 @@ class Layer:
         """[N, 2, 4 half]: the input products of both directions."""
         return times(x_NX, self.w_in, self.bias).reshape(len(x_NX), 2, -1)
 
-    def states(self, gates_N: Array, at_RW: Array, mirror_RW: Array, length_R: Array) -> tuple[Array, Array]:
-        """(states [R W + 1, E], final states [R, E]) of rows whose words have the input products `gates_N[at_RW]`.
+    def states(self, gates_N: Array, word_N: Array, length_R: Array) -> tuple[Array, Array]:
+        """(states [N + 1, E], final states [R, E]) of rows whose words have the input products `gates_N[word_N]`.
 
-        `mirror_RW` is the same with every row reversed. States of padding are zero, and so is the last one.
+        The words of all rows lie in one line, without padding; the last state is zero.
         """
-        rows, width = at_RW.shape
-        half = self.half
-        many = np.searchsorted(-length_R, -np.arange(width), "left").tolist()  # rows longer than t
-        every = np.arange(rows)
-        flat = np.zeros((rows * width + 1, 2 * half), np.float32)
-        out = flat[:-1].reshape(rows, width, -1)
+        half, rows = self.half, len(length_R)
+        many = np.searchsorted(-length_R, -np.arange(length_R[0]), "left").tolist()  # rows longer than t
+        last_R = np.cumsum(length_R) - 1
+        first_R = last_R + 1 - length_R
+        flat = np.zeros((len(word_N) + 1, 2 * half), np.float32)
         h, c = np.zeros((2, rows, half), np.float32), np.zeros((2, rows, half), np.float32)
         for t, n in enumerate(many):
+            ahead, back = first_R[:n] + t, last_R[:n] - t
             gates = np.empty((2, n, 4 * half), np.float32)
-            gates[0] = gates_N[at_RW[:n, t], 0]
-            gates[1] = gates_N[mirror_RW[:n, t], 1]
+            gates[0] = gates_N[word_N[ahead], 0]
+            gates[1] = gates_N[word_N[back], 1]
             if t:
                 line = torch.from_numpy(gates)
                 torch.baddbmm(line, torch.from_numpy(h[:, :n]), self.w_hh, out=line)
-            h[:, :n] = step(gates, c[:, :n])
-            out[:n, t, :half] = h[0, :n]
-            out[every[:n], length_R[:n] - 1 - t, half:] = h[1, :n]
+            step(gates, c[:, :n], h[:, :n])
+            flat[ahead, :half] = h[0, :n]
+            flat[back, half:] = h[1, :n]
         return flat, np.concatenate(list(h), 1)
 
 

@@ -47,22 +47,29 @@ class Growth:
 
     Attributes:
         depth_R: open nodes.
+        taken_R: actions so far.
         done_R: the tree is whole; its row goes on below an open root, for nobody.
     """
 
     def __init__(self, rules: Rules, budget_R: Array) -> None:
         self.rules = rules
         rows, levels = len(budget_R), rules.levels
-        self.budget_R = np.maximum(budget_R, rules.smallest)
-        self.depth_R, self.done_R = np.zeros(rows, np.int64), np.zeros(rows, bool)
-        self.owed_R = np.zeros(rows, np.int64)
+        self.done_R = np.zeros(rows, bool)
+        self.budget_R, self.depth_R, self.owed_R, self.taken_R = (np.zeros(rows, np.int64) for _ in range(4))
         self.label_RD, self.sibling_RD, self.count_RD = (np.zeros((rows, levels), np.int64) for _ in range(3))
-        self.label_RD[:, 0] = rules.L
         self.bars_RDX = np.zeros((rows, levels, rules.L + 2), np.float32)
-        self.bars_RDX[:, 0] = rules.bars_PX[rules.L]
         self.absent_RDL = np.zeros((rows, levels if rules.needy else 0, rules.L), bool)
-        self.taken = 0
         self._moved()
+        self.seat(np.arange(rows), budget_R)
+
+    def seat(self, rows: Array, budget: Array) -> None:
+        """Begin new trees in some rows."""
+        self.budget_R[rows] = np.maximum(budget, self.rules.smallest)
+        for start in (self.depth_R, self.owed_R, self.taken_R, self.done_R):
+            start[rows] = 0
+        self.label_RD[rows, 0], self.sibling_RD[rows, 0], self.count_RD[rows, 0] = self.rules.L, 0, 0
+        self.bars_RDX[rows, 0] = self.rules.bars_PX[self.rules.L]
+        self.at_R[rows] = self.base_R[rows]
 
     def _moved(self) -> None:
         self.base_R = np.arange(len(self.depth_R)) * self.rules.levels
@@ -75,6 +82,7 @@ class Growth:
             "depth_R",
             "done_R",
             "owed_R",
+            "taken_R",
             "label_RD",
             "sibling_RD",
             "count_RD",
@@ -103,14 +111,14 @@ class Growth:
 
     def near_budget_R(self) -> Array:
         """Rows where the next action may have to be chosen so that the tree can still be completed."""
-        return (self.depth_R + self.owed_R + (self.taken + self.rules.spare) > self.budget_R) & ~self.done_R
+        return (self.depth_R + self.owed_R + self.taken_R + self.rules.spare > self.budget_R) & ~self.done_R
 
     def take(self, choice_R: Array, parent_R: Array) -> Array:
         """Apply one symbol or position a row; returns the rows whose trees are whole with it."""
         rules, size = self.rules, self.rules.L
         label, sibling, count = self.label_RD.ravel(), self.sibling_RD.ravel(), self.count_RD.ravel()
         bars = self.bars_RDX.reshape(-1, size + 2)
-        self.taken += 1
+        self.taken_R += 1
         red, words = (choice_R == RED_SYMBOL).nonzero()[0], (choice_R > size).nonzero()[0]
         opens = ((choice_R > RED_SYMBOL) & (choice_R <= size)).nonzero()[0]
         at_R = self.at_R
@@ -207,11 +215,15 @@ class Tops:
 
     def begin(self, start: tuple[Array, Array], levels: int) -> None:
         """Empty stacks."""
-        self.h_RH, self.c_RH = start
+        self.h_RH, self.c_RH = (x.copy() for x in start)
         rows, width = self.h_RH.shape
         self.below_RDX = np.zeros((rows, levels, 2 * width), np.float32)
         self.total_RDA = np.zeros((rows, levels, self.weights.embed_SA.shape[1]), np.float32)
         self.many_RD = np.zeros((rows, levels), np.float32)
+
+    def seat(self, rows: Array, start: tuple[Array, Array]) -> None:
+        """Empty some stacks."""
+        self.h_RH[rows], self.c_RH[rows] = start
 
     def keep(self, rows: Array) -> None:
         """Go on with some rows only."""
@@ -257,5 +269,4 @@ class Tops:
             many[at - 1] += 1
         total[at_R[leaves]] += vector[leaves]
         many[at_R[leaves]] += 1
-        gates += times(self.h_RH, self.weights.recur_HX)
-        self.h_RH = step(gates, self.c_RH)
+        step(times(self.h_RH, self.weights.recur_HX, onto=gates), self.c_RH, self.h_RH)

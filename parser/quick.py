@@ -1,11 +1,13 @@
 """Greedy search on a CPU, for one utterance or many: the rows of a batch grow in lock-step, in NumPy.
 
-The sums are those of `folded`, the result that of `decode` up to rounding. A step is one product with the
+The sums are those of `folded`, the result that of `decode` up to rounding. A step is two products with the
 history's state and some sixty array operations, each on the rows that it concerns, so one utterance is answered
-with little delay and a large batch spends its time on arithmetic. A few utterances, and a row that comes near its
+with little delay and a large batch spends its time on arithmetic. All utterances are read at once; a row whose tree
+is whole goes to the next one, so hardly any row grows for nobody. A few utterances, and a row that comes near its
 budget of actions, where the mask needs sums over all open nodes, go to `single`, one by one.
 
-    R rows, longest first   W words   N = R W words of all rows in one line   S symbols   L labels
+    U utterances, longest first   R rows, trees that grow   W words   N words of all utterances in one line
+    S symbols   L labels
     H, E, F, Q as in `folded`
 """
 
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 
 from parser.arrays import Array, Layer, Reader, array, doubled, step, tanh, times, turned
-from parser.decode import ACTIONS_PER_WORD, SHRINK, SPARE_ACTIONS, Parse, Search, parse_of
+from parser.decode import ACTIONS_PER_WORD, SPARE_ACTIONS, Parse, Search, parse_of
 from parser.growth import Gates, Growth, Rules, Stacked, Tops
 from parser.model import NEVER, REACH
 from parser.single import Single
@@ -26,26 +28,29 @@ from parser.vocab import Vocab
 
 FEW = 3
 """So many utterances are parsed sooner one after the other."""
+SEATS = 64
+"""Trees that grow at once: what a step touches fits into the cache of a core."""
+FREE, EMPTY = 0.06, 0.2
+"""Rows whose trees are whole are given to other utterances, or dropped when none wait, when they are such a share."""
 
 
 class _Words:
-    """What the words of a batch add, at every step that looks at them; see `folded.Words`."""
+    """What the words of a batch add, at every step that looks at them; see `folded.Words`.
 
-    def __init__(self, quick: Quick, states_NE: Array, length_R: Array, width: int) -> None:
-        c, rows = quick.config, len(length_R)
-        made: dict[str, Array] = {}
-        if quick.parts_w is not None:
-            borders = np.cumsum(quick.part_sizes)[:-1]
-            made = dict(zip(quick.parts, np.split(times(states_NE, quick.parts_w), borders, 1), strict=True))
-        self.front_NF = made.get("front")  # states of padding are zero, so a front past the end adds nothing
-        self.key_RWQ, self.context_RWH, self.pointer_RWH = (
-            made[name][:-1].reshape(rows, width, -1) if name in made else None for name in ("key", "context", "pointer")
-        )
+    The words of all utterances lie in one line; those of the rows that grow also side by side, padded to equal length.
+    """
+
+    def __init__(self, quick: Quick, states_NE: Array, length_U: Array, rows: int) -> None:
+        c, width = quick.config, int(length_U[0])
+        self.length_U, self.first_U, self.past = length_U, np.cumsum(length_U) - length_U, len(states_NE) - 1
+        made = {name: times(states_NE, weight) for name, weight in quick.parts.items()}
+        self.front_NF = made.pop("front", None)  # the last state is zero, so a front past the end adds nothing
         if c.attention == "dot":
-            self.key_RWQ = states_NE[:-1].reshape(rows, width, -1)
-        place_W = np.arange(width)
-        self.pad_RW = np.where(place_W < length_R[:, None], np.float32(0), np.float32(NEVER))
-        self.start_R, self.past = np.arange(rows) * width, rows * width
+            made["key"] = states_NE
+        self.lines = made
+        self.rows = {name: np.empty((rows, width, line.shape[1]), np.float32) for name, line in made.items()}
+        self.place_W = np.arange(width)
+        self.pad_RW, self.first_R = np.empty((rows, width), np.float32), np.empty(rows, np.int64)
         self.vector_NA = self.history_N4H = self.stack_N4H = None
         if quick.copied is not None:
             self.vector_NA = tanh(times(states_NE, *quick.copied))
@@ -54,14 +59,23 @@ class _Words:
             if c.stack:
                 self.stack_N4H = quick.stack.of(self.vector_NA)
         if c.front:
-            near = (place_W - np.arange(width + 1)[:, None]).clip(-REACH, REACH) + REACH
+            near = (self.place_W - np.arange(width + 1)[:, None]).clip(-REACH, REACH) + REACH
             self.near_attention, self.near_copy = quick.near_attention[near], quick.near_copy[near]
+        self.seat(np.arange(rows), np.arange(rows))
+
+    def seat(self, rows: Array, utterances: Array) -> None:
+        """Give some rows to other utterances."""
+        real = self.place_W < self.length_U[utterances, None]
+        first = self.first_U[utterances]
+        at = np.where(real, first[:, None] + self.place_W, self.past)
+        for name, line in self.lines.items():
+            self.rows[name][rows] = line.take(at, 0)
+        self.pad_RW[rows], self.first_R[rows] = np.where(real, np.float32(0), np.float32(NEVER)), first
 
     def keep(self, rows: Array) -> None:
         """Go on with some rows only."""
-        for name in ("key_RWQ", "context_RWH", "pointer_RWH", "pad_RW", "start_R"):
-            if (kept := getattr(self, name)) is not None:
-                setattr(self, name, kept[rows])
+        self.rows = {name: line[rows] for name, line in self.rows.items()}
+        self.pad_RW, self.first_R = self.pad_RW[rows], self.first_R[rows]
 
 
 class Quick:
@@ -69,10 +83,11 @@ class Quick:
 
     Args:
         search: its tables are used, and it makes beams.
+        seats: so many trees grow at once at most.
     """
 
-    def __init__(self, search: Search) -> None:
-        model, folded = search.model, search.folded
+    def __init__(self, search: Search, seats: int = SEATS) -> None:
+        model, folded, self.seats = search.model, search.folded, seats
         c = model.config
         self.search, self.vocab, self.config = search, search.vocab, c
         self.S, self.L, self.H, self.Q = model.S, model.L, folded.H, folded.Q
@@ -85,14 +100,14 @@ class Quick:
         c = self.config
         self.layers = [Layer(a, b) for a, b in zip(model.encoder.forwards, model.encoder.backwards, strict=True)]
         self.reader = Reader(self.search, self.layers[0])
-        self.bias_F = array(folded.bias_F)
-        self.parent_PF, self.sibling_SF = array(folded.parent_PF), array(folded.sibling_SF)
+        self.parent_PF = array(folded.bias_F.repeat(1 + self.L, 1) + (folded.parent_PF if c.context else 0))
+        self.sibling_SF = array(folded.sibling_SF)
         head = 1 + self.L
         self.head_w, self.lexicon_w = (turned(w) for w in model.symbols.weight.split([head, self.S - head]))
         self.symbols_b = array(model.symbols.bias)
         self.kinds = None if model.kinds is None else (turned(model.kinds.weight), array(model.kinds.bias))
         self.copied = (turned(model.copied.weight), array(model.copied.bias)) if c.copy else None
-        # One product makes all that words add to later steps.
+        # What makes of a word's state what it adds to later steps.
         parts: dict[str, torch.Tensor] = {}
         if c.front:
             parts["front"] = folded.front_FE.T
@@ -105,11 +120,11 @@ class Quick:
             self.energy_Q = array(model.energy.weight)[0]
         if c.copy:
             parts["pointer"] = model.pointer.weight
-        self.parts, self.part_sizes = list(parts), [part.size(1) for part in parts.values()]
-        self.parts_w = torch.cat(list(parts.values()), 1).contiguous() if parts else None
+        self.parts = {name: part.contiguous() for name, part in parts.items()}
         if c.history:
             self.history = Gates(folded.history_in, folded.history_bias, folded.history_S4H, self.H)
             self.recur_HX = doubled(turned(folded.recur_XH), self.H)
+            self.recur_H4H, self.history_HF = (x.contiguous() for x in self.recur_HX.tensor_split([4 * self.H], 1))
         if c.stack:
             self.stack = Gates(folded.stack_in, folded.stack_bias, folded.stack_S4H, self.H)
             self.stack_HF, self.stacked = turned(folded.stack_FH), Stacked(folded)
@@ -135,37 +150,43 @@ class Quick:
         return _repeated(utterances, self.vocab) if self.config.marginal and self.config.copy else {}
 
     def run(self, utterances: Sequence[list[str]]) -> dict[int, tuple[list[int], float]]:
-        """(choices, score) by number of the utterance, of all that keep clear of their budget."""
-        c, S, L, H = self.config, self.S, self.L, self.H
+        """(choices, score) by number of the utterance, of all that keep clear of their budget.
+
+        `seats` trees grow at once; a row whose tree is whole is given to the next utterance.
+        """
+        c, S, L = self.config, self.S, self.L
+        number_U = np.argsort([-len(words) for words in utterances], kind="stable")
+        utterances = [utterances[i] for i in number_U.tolist()]
         length_U = np.array([len(words) for words in utterances])
-        utterance_R = np.argsort(-length_U, kind="stable")
-        words, final_RE = self._read([utterances[i] for i in utterance_R.tolist()], length_U[utterance_R])
-        growth = Growth(self.rules, SPARE_ACTIONS + ACTIONS_PER_WORD * length_U[utterance_R])
+        many, seated = len(utterances), min(self.seats, len(utterances))
+        states, final_UE = self._read(utterances, length_U)
+        words = _Words(self, states, length_U, seated)
+        budget_U = SPARE_ACTIONS + ACTIONS_PER_WORD * length_U
+        growth = Growth(self.rules, budget_U[:seated])
         ways = self._ways(utterances)
         if c.history:
-            h, cell = self.start("history", final_RE)
-            h = step(times(h, self.recur_HX)[:, : 4 * H] + self.history.symbols_S4H[S], cell)
+            h_U, cell_U = self.start("history", final_UE)
+            step(times(h_U, self.recur_H4H, onto=self.history.symbols_S4H[[S]].repeat(many, 0)), cell_U, h_U)
+            h, cell = h_U[:seated].copy(), cell_U[:seated].copy()
         if c.stack:
-            tops = Tops(self.stacked, self.stack)
-            tops.begin(self.start("stack", final_RE), self.rules.levels)
-        front_R, score_R = np.zeros(len(length_U), np.int64), np.zeros(len(length_U))
+            below_U, tops = self.start("stack", final_UE), Tops(self.stacked, self.stack)
+            tops.begin((below_U[0][:seated], below_U[1][:seated]), self.rules.levels)
+        utterance_R, front_R, score_R = np.arange(seated), np.zeros(seated, np.int64), np.zeros(seated)
         taken: list[tuple[Array, Array]] = []
-        steps_U, score_U = np.zeros(len(length_U), np.int64), np.zeros(len(length_U))
+        steps_U, score_U = np.zeros(many, np.int64), np.zeros(many)
 
         while len(utterance_R):
-            sums = np.repeat(self.bias_F[None], len(utterance_R), 0)
-            if c.history:
-                recur = times(h, self.recur_HX)
-                sums += recur[:, 4 * H :]
-            if c.stack:
-                sums += times(tops.h_RH, self.stack_HF)
             parent_R = growth.parent_R()
+            sums = self.parent_PF.take(parent_R, 0)
             if c.context:
-                sums += self.parent_PF.take(parent_R, 0)
                 sums += self.sibling_SF.take(growth.sibling_R(), 0)
             if words.front_NF is not None:
-                inside = front_R < words.pad_RW.shape[1]
-                sums += words.front_NF.take(np.where(inside, words.start_R + front_R, words.past), 0)
+                inside = front_R < words.length_U[utterance_R]
+                sums += words.front_NF.take(np.where(inside, words.first_R + front_R, words.past), 0)
+            if c.history:
+                times(h, self.history_HF, onto=sums)
+            if c.stack:
+                times(tops.h_RH, self.stack_HF, onto=sums)
             bars_RX = growth.bars_RX()
             logp = self._decide(words, sums, front_R, bars_RX)
             choice_R = logp.argmax(1)
@@ -175,24 +196,38 @@ class Quick:
                     if (way := ways.get(int(utterance_R[row]))) is not None:
                         choice_R[row], gain_R[row] = way.best(logp[row], S)
             score_R += gain_R
-            taken.append((utterance_R, choice_R))
+            taken.append((utterance_R.copy(), choice_R))
 
             copies = (choice_R >= S).nonzero()[0]
             place = choice_R[copies] - S
-            source = words.start_R[copies] + place
+            source = words.first_R[copies] + place
             if c.history:
-                gates = recur[:, : 4 * H]
-                gates += self.history.chosen(choice_R, S, copies, source, words.history_N4H)
-                h = step(gates, cell)
+                gates = self.history.chosen(choice_R, S, copies, source, words.history_N4H)
+                step(times(h, self.recur_H4H, onto=gates), cell, h)
             if c.stack:
                 tops.push(choice_R, parent_R, growth.at_R, copies, source, (words.vector_NA, words.stack_N4H))
             front_R[copies] = place + 1
             whole = growth.take(choice_R, parent_R)
-            steps_U[utterance_R[whole]], score_U[utterance_R[whole]] = len(taken), score_R[whole]
-            leaving = growth.done_R | growth.near_budget_R()
-            gone = np.count_nonzero(leaving)
-            if (gone and len(leaving) - gone <= SHRINK * len(leaving)) or np.any(leaving & ~growth.done_R):
-                stay = (~leaving).nonzero()[0]
+            steps_U[utterance_R[whole]], score_U[utterance_R[whole]] = growth.taken_R[whole], score_R[whole]
+
+            near_R = growth.near_budget_R()
+            leaving = (growth.done_R | near_R).nonzero()[0]
+            few = len(leaving) < (FREE if seated < many else EMPTY) * len(utterance_R)
+            if few and not near_R.any():
+                continue
+            fresh = np.arange(seated, min(seated + len(leaving), many))
+            seated += len(fresh)
+            rows, empty = leaving[: len(fresh)], leaving[len(fresh) :]
+            if len(rows):
+                utterance_R[rows], front_R[rows], score_R[rows] = fresh, 0, 0
+                words.seat(rows, fresh)
+                growth.seat(rows, budget_U[fresh])
+                if c.history:
+                    h[rows], cell[rows] = h_U[fresh], cell_U[fresh]
+                if c.stack:
+                    tops.seat(rows, (below_U[0][fresh], below_U[1][fresh]))
+            if len(empty):
+                stay = np.delete(np.arange(len(utterance_R)), empty)
                 utterance_R, front_R, score_R = utterance_R[stay], front_R[stay], score_R[stay]
                 words.keep(stay)
                 growth.keep(stay)
@@ -200,27 +235,22 @@ class Quick:
                     h, cell = h[stay], cell[stay]
                 if c.stack:
                     tops.keep(stay)
-        line_TU = np.zeros((len(taken), len(length_U)), np.int64)
-        for line, (rows, choices) in zip(line_TU, taken, strict=True):
-            line[rows] = choices
-        ended = (steps_U).nonzero()[0].tolist()
-        choices_of = line_TU.T.tolist()
-        return {i: (choices_of[i][: steps_U[i]], float(score_U[i])) for i in ended}
+        whose_X, choice_X = (np.concatenate(parts) for parts in zip(*taken, strict=True))
+        order_X = whose_X.argsort(kind="stable")
+        choices = choice_X[order_X].tolist()
+        first_U = np.searchsorted(whose_X[order_X], np.arange(many)).tolist()
+        return {
+            int(number_U[u]): (choices[first_U[u] : first_U[u] + steps_U[u]], float(score_U[u]))
+            for u in steps_U.nonzero()[0].tolist()
+        }
 
-    def _read(self, utterances: list[list[str]], length_R: Array) -> tuple[_Words, Array]:
-        """(what the words add, final states [R, E]) of utterances by length, longest first."""
-        rows, width = len(utterances), int(length_R[0])
-        place_W, row_R1 = np.arange(width), np.arange(rows)[:, None]
-        real_RW = place_W < length_R[:, None]
-        mirror_RW = np.where(real_RW, length_R[:, None] - 1 - place_W, 0)
-        at_RW = np.zeros((rows, width), np.int64)
-        at_RW[real_RW] = self.reader.numbers([word for words in utterances for word in words])
-        states, final = self.layers[0].states(self.reader.gates_N, at_RW, at_RW[row_R1, mirror_RW], length_R)
-        at_RW = row_R1 * width + place_W
+    def _read(self, utterances: list[list[str]], length_U: Array) -> tuple[Array, Array]:
+        """(states [N + 1, E], final states [U, E]) of utterances, longest first."""
+        word_N, gates_N = self.reader.numbers([word for words in utterances for word in words]), self.reader.gates_N
+        states, final = self.layers[0].states(gates_N, word_N, length_U)
         for layer in self.layers[1:]:
-            gates = layer.inputs(states)
-            states, final = layer.states(gates, at_RW, at_RW[row_R1, mirror_RW], length_R)
-        return _Words(self, states, length_R, width), final
+            states, final = layer.states(layer.inputs(states), np.arange(len(word_N)), length_U)
+        return states, final
 
     def start(self, name: str, final_RE: Array) -> tuple[Array, Array]:
         if (layer := self.starts[name]) is None:
@@ -233,27 +263,27 @@ class Quick:
         """[R, S + W] log-probabilities."""
         c, S, L = self.config, self.S, self.L
         hidden = sums_RF[:, self.Q :]
-        if words.key_RWQ is not None and words.context_RWH is not None:
+        if (key_RWQ := words.rows.get("key")) is not None:
             query = sums_RF[:, : self.Q]
             if c.attention == "dot":
-                energy = np.matmul(words.key_RWQ, query[..., None])[..., 0]
+                energy = np.matmul(key_RWQ, query[..., None])[..., 0]
             else:
-                energy = tanh(words.key_RWQ + query[:, None]) @ self.energy_Q
+                energy = tanh(key_RWQ + query[:, None]) @ self.energy_Q
             energy += words.pad_RW
             if c.front:
                 energy += words.near_attention.take(front_R, 0)
             energy -= energy.max(1, keepdims=True)
             share = np.exp(energy, energy)
             share /= share.sum(1, keepdims=True)
-            hidden = hidden + np.matmul(share[:, None], words.context_RWH)[:, 0]
+            hidden = hidden + np.matmul(share[:, None], words.rows["context"])[:, 0]
         hidden = tanh(np.ascontiguousarray(hidden))
         scores = np.empty((len(hidden), S + words.pad_RW.shape[1]), np.float32)
         scores[:, : L + 1] = times(hidden, self.head_w)
         scores[:, : L + 1] += self.symbols_b[: L + 1]
         scores[:, : L + 1] += bars_RX[:, : L + 1]
-        if words.pointer_RWH is not None:
+        if (pointer_RWH := words.rows.get("pointer")) is not None:
             copies = scores[:, S:]
-            copies[:] = np.matmul(words.pointer_RWH, hidden[..., None])[..., 0]
+            copies[:] = np.matmul(pointer_RWH, hidden[..., None])[..., 0]
             copies += words.pad_RW
             if c.front:
                 copies += words.near_copy.take(front_R, 0)

@@ -74,10 +74,7 @@ class Single:
         q, c, rules = self.quick, self.quick.config, self.rules
         S, L, H, Q, many = q.S, q.L, q.H, q.Q, len(words)
         states_WE, final_1E = self._encode(words)
-        made: dict[str, Array] = {}
-        if q.parts_w is not None:
-            borders = np.cumsum(q.part_sizes)[:-1]
-            made = dict(zip(q.parts, np.split(times(states_WE, q.parts_w), borders, 1), strict=True))
+        made = {name: times(states_WE, weight) for name, weight in q.parts.items()}
         front_WF, context_WH, pointer_WH = made.get("front"), made.get("context"), made.get("pointer")
         key_WQ = states_WE if c.attention == "dot" else made.get("key")
         vector_WA: Any = None
@@ -120,16 +117,15 @@ class Single:
                 bar[1 : 1 + L][depth + rules.heights > rules.max_open] = NEVER
             word = bar[L + 1] == 0
 
-            sums = q.bias_F
+            sums = q.parent_PF[parent]
             if c.history:
                 recur = history.product()
                 sums = recur[4 * H :]
-                sums += q.bias_F
+                sums += q.parent_PF[parent]
             if c.stack:
                 sums = sums + times(stack.h, q.stack_HF)[0]
             if c.context:
-                sums = sums + q.parent_PF[parent]
-                sums += q.sibling_SF[sibling]
+                sums = sums + q.sibling_SF[sibling]
             if front_WF is not None and front < many:
                 sums = sums + front_WF[front]
             hidden = sums[Q:]

@@ -11,6 +11,7 @@ from test_parser_model import VARIANTS
 from grammar.actions import State, oracle
 from parser import Parser
 from parser.decode import Search
+from parser.quick import Quick
 from parser.vocab import RED_SYMBOL
 
 
@@ -37,8 +38,12 @@ def test_the_quick_searches_parse_as_the_one_in_tensors(changes, closing):
         same(one, other)
         same(together, other)
     with np.errstate(over="ignore"), torch.inference_mode():
-        in_lock_step = len(ready.search.run(words))
-    assert in_lock_step < 20 if closing < 0 else in_lock_step > 10
+        in_lock_step = ready.search.run(words)
+        in_turns = Quick(ready.search.search, seats=7).run(words)
+    assert len(in_lock_step) < 20 if closing < 0 else len(in_lock_step) > 10
+    assert in_turns.keys() == in_lock_step.keys()
+    for i, (choices, score) in in_turns.items():
+        assert (choices, pytest.approx(score, abs=1e-3)) == in_lock_step[i]
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
