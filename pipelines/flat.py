@@ -25,7 +25,7 @@ Transitions = tuple[str, bytes, list[str], list[int]]
 """Canonical text, kinds of the actions, their symbols, their copy positions."""
 
 MOST_CHARACTERS = 100_000
-"""Of the words of a row: the limit of a tree in bytes is far above, so no byte is counted here."""
+"""Of the words of a row, and of its tree: the limit of a tree in bytes is far above, so no byte is counted here."""
 
 _LABEL = re.compile(r"[A-Za-z0-9_.:/\-!@#<>=+*?'$%]+")
 _SPECIAL = re.compile("[ ()\\\\\t\r\n\ud800-\udfff]")  # to be escaped, or refused
@@ -91,4 +91,5 @@ def flat(words: Sequence[str], clauses: Sequence[Clause], coordinate: bool = Fal
         kinds.append(_CLOSE)
         symbols.append("")
         copy.append(GENERATED)
-    return "".join(text), b"".join(kinds), symbols, copy
+    tree = "".join(text)
+    return (tree, b"".join(kinds), symbols, copy) if len(tree) <= MOST_CHARACTERS else None

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import trees
@@ -85,6 +86,17 @@ def test_plain_rows_take_the_fast_way() -> None:
         )
         is None
     )
+
+
+@pytest.mark.parametrize(("label", "code"), [("g" * 9_000, None), ("g" * 90_000, None), ("g" * 150_000, "R206")])
+def test_long_labels_count_for_the_size_of_a_tree(label: str, code: str | None) -> None:
+    words = [f"w{n}" for n in range(9)]
+    row = Utterance("c", "f", 1, "train", " ".join(words), words, ["Play"], [], raw="raw")
+    row = row._replace(spans=[SlotSpan(n, n + 1, label) for n in range(9)])
+    examples, rejections = in_a_block([row], Settings())
+    expected = to_example(row)
+    assert [*examples, *rejections] == [expected]
+    assert (expected.code if isinstance(expected, Rejection) else None) == code
 
 
 def test_a_wrong_fast_way_is_caught_by_the_replay(monkeypatch) -> None:
