@@ -60,6 +60,13 @@ class Parser:
         split = [self.words(utterance, number) for number, utterance in enumerate(utterances, 1)]
         return parse_all(self.search, split, batch_size, beam=beam)
 
+    def forget(self) -> None:
+        """Keep nothing of earlier calls: what follows is the same to the last bit, whatever was parsed before."""
+        from parser.quick import Quick
+
+        if isinstance(self.search, Quick):
+            self.search.forget()
+
     def words(self, utterance: str | Sequence[str], number: int = 1) -> list[str]:
         """An utterance as the model reads it; `number` is for the message.
 

@@ -141,6 +141,10 @@ class Reader:
         self.number: dict[str, int] = {}
         self.gates_N = np.zeros((256, 2, 4 * layer.half), np.float32)
 
+    def forget(self) -> None:
+        """Keep nothing of the calls so far."""
+        self.number.clear()
+
     def numbers(self, words: list[str]) -> Array:
         """The place of each word in `gates_N`."""
         number = self.number

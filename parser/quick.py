@@ -131,6 +131,10 @@ class Quick:
         starts = {"history": getattr(model, "history_start", None), "stack": getattr(model, "stack_start", None)}
         self.starts = {k: None if v is None else (turned(v.weight), array(v.bias)) for k, v in starts.items()}
 
+    def forget(self) -> None:
+        """Keep nothing of the utterances so far: what one product gave for a word depends on those beside it."""
+        self.reader.forget()
+
     def parse(self, utterances: Sequence[list[str]], beam: int = 1) -> list[Parse]:
         """The trees that the best action at every step makes, of utterances none of which is empty.
 

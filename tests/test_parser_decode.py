@@ -93,3 +93,18 @@ def test_looking_at_the_device_seldom_changes_nothing(changes):
     for beam in (1, 3):
         for one, other in zip(seldom.parse(words, beam), often.parse(words, beam), strict=True):
             same(one, other)
+
+
+@pytest.mark.parametrize("chars", ["cnn", "lstm"])
+def test_what_was_parsed_before_shows_in_no_bit_once_it_is_forgotten(chars):
+    setup, model, _, data = world(60, chars=chars)
+    said = [row["words"] for row in data]
+    one = Parser(setup, model)
+    fresh = [parse.score for parse in one.parse_many(said)]
+    one.forget()
+    for words in said:
+        one.parse(words)
+    kept = [parse.score for parse in one.parse_many(said)]
+    one.forget()
+    assert [parse.score for parse in one.parse_many(said)] == fresh
+    assert kept == pytest.approx(fresh, rel=1e-5)
