@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from grammar import shard
-from pipelines import annotation, lock, publish, runner, storage, unlabelled
+from pipelines import annotation, dry, lock, publish, runner, storage, unlabelled
 from pipelines.annotation import MANIFEST, Task
-from pipelines.convert import MOST_RANGES
-from pipelines.formats.lines import Range, Source
+from pipelines.formats.lines import Range, Source, range_size
 from pipelines.progress import Progress
 from pipelines.record import Rejection
 
@@ -96,7 +94,7 @@ def prepare(options: Options) -> Plan:
     stamps = [storage.stamp(source.path) for source in sources]
     model = fingerprint(options.model)
     sizes = [size for size, _ in stamps]
-    range_bytes = options.range_bytes or max(1 << 20, -(-sum(sizes) // MOST_RANGES))
+    range_bytes = range_size(options.range_bytes, sum(sizes), 1 << 20)
     said = [annotation.SCHEMA_VERSION, corpus, sources, stamps, range_bytes, options.column, model, options.domain]
     build = publish.build_of(output, hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16])
     task = Task(build, options.model, model, options.column, options.batch_size, options.threads, options.domain)
@@ -179,6 +177,9 @@ class Annotate(beam.DoFn):
         for code, rows in report["rejected"].items():
             Metrics.counter("treewright", f"rejected_{code}").inc(rows)
         Metrics.distribution("treewright", "rows_per_range").update(report["rows_in"])
+        Metrics.distribution("treewright", "bytes_per_range").update(report["read"])
+        Metrics.distribution("treewright", "rows_per_shard").update(report["rows_out"])
+        Metrics.distribution("treewright", "bytes_per_shard").update(report["size"])
         yield number
 
 
@@ -205,45 +206,26 @@ def fingerprint(model: str) -> str:
 
 
 def describe(plan: Plan) -> dict[str, Any]:
-    """The plan and its estimate, from a sample that is parsed here.
+    """The plan, and what it will take, from a sample that is parsed here; see `dry.plan_of`.
 
-    Returns:
-        {"output", "build", "model", "files": [{"file", "bytes", "ranges"}], "bytes", "ranges", "estimate": {"rows",
-        "shards_bytes", "cpu_seconds", "sampled"}}
+    Besides, the plan tells the fingerprint of the `model`, the estimate `shards_bytes`.
     """
-    ranges = [len(unlabelled.plan(source, plan.range_bytes)) for source in plan.sources]
     parser = _load(plan.task)
+    ranges = [len(unlabelled.plan(source, plan.range_bytes)) for source in plan.sources]
+    sample = dry.Sample(plan.sizes)
     rows = written = 0
-    read = 0.0
-    began = time.process_time()
-    for source, size in list(zip(plan.sources, plan.sizes, strict=True))[:: max(1, len(ranges) // 3)]:
+    for source, size in [(plan.sources[number], plan.sizes[number]) for number in sample.files]:
         found, share = unlabelled.sample(source, plan.task.column, _SAMPLE)
         rows += len(found)
-        read += share * size
+        sample.read += share * size
         good = [row for row in found if not isinstance(row, Rejection) and row.text.split()]
         table = annotation.parse(parser, good, source, plan.task)
         with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
             shard.write_groups([table], annotation.SCHEMA, file.name)
-            written += Path(file.name).stat().st_size
-    spent, total = time.process_time() - began, sum(plan.sizes)
-    share = total / read if read else 0.0
-    return {
-        "output": plan.output,
-        "build": plan.task.build,
-        "model": plan.task.fingerprint,
-        "files": [
-            {"file": source.file, "bytes": size, "ranges": number}
-            for source, size, number in zip(plan.sources, plan.sizes, ranges, strict=True)
-        ],
-        "bytes": total,
-        "ranges": sum(ranges),
-        "estimate": {
-            "rows": round(rows * share),
-            "shards_bytes": round(written * share),
-            "cpu_seconds": round(spent * share, 1),
-            "sampled": rows,
-        },
-    }
+            written += storage.size(file.name)
+    estimate = sample.estimate(rows, shards_bytes=written)
+    fingerprint = plan.task.fingerprint
+    return dry.plan_of(plan.output, plan.task.build, plan.sources, plan.sizes, ranges, estimate, model=fingerprint)
 
 
 def _load(task: Task) -> Any:

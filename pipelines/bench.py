@@ -39,7 +39,8 @@ from pipelines.formats.lines import Source
 from pipelines.formats.parallel import Lines
 from pipelines.index import indexed
 from pipelines.record import Utterance
-from pipelines.spill import RUN_ROWS, Job, batches, by_bucket, by_id
+from pipelines.runs import RUN_ROWS, by_bucket, by_id
+from pipelines.spill import Job, batches
 
 RECORDS = 1_000_000
 ARMS = ("plain", "beam", "beam2", "usual")

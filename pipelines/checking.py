@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -34,10 +33,9 @@ from grammar.rules import RULES
 from grammar.run import Run
 from grammar.statistics import Statistics
 from grammar.words import TOKENISERS
-from pipelines import lock, publish, runner, storage
-from pipelines.convert import MOST_RANGES
+from pipelines import dry, lock, publish, runner, storage
 from pipelines.formats import files
-from pipelines.formats.lines import Range, Source, cuts, open_file, pieces, plan_lines, plan_whole
+from pipelines.formats.lines import Range, Source, cuts, open_file, pieces, plan_lines, plan_whole, range_size, stored
 from pipelines.progress import Progress
 from pipelines.spill import name_of
 
@@ -102,7 +100,7 @@ def prepare(
     text = storage.read(path).decode() if path else ""
     loads(text, path)  # a mistake in it is said here, not by a worker
     sizes = [size for size, _ in stamps]
-    size = range_bytes or max(16 << 20, -(-sum(sizes) // MOST_RANGES))
+    size = range_size(range_bytes, sum(sizes))
     said = json.dumps([grammar.__version__, sources, stamps, size, text, tokeniser])
     build = publish.build_of(output, hashlib.sha256(said.encode()).hexdigest()[:16])
     return Plan(output, sources, sizes, size, Checking(build, text, tokeniser))
@@ -146,14 +144,8 @@ def check(
                 Progress(job.build, sum(plan.sizes), shards=False),
                 runner.pipeline(flags or runner.flags()) as pipeline,
             ):
-                _ = (
-                    pipeline
-                    | "sources" >> beam.Create(list(enumerate(plan.sources)))
-                    | "plan" >> beam.FlatMapTuple(lambda number, source: ranges_of(number, source, plan.range_bytes))
-                    | "deal ranges" >> beam.Reshuffle()
-                    | "check" >> beam.ParDo(Check(job))
-                )
-            storage.write(finished, (json.dumps(_totals(job), indent=2, ensure_ascii=False) + "\n").encode())
+                _ = pipeline | "check all" >> CheckAll(job, plan.sources, plan.range_bytes)
+            storage.write(finished, (json.dumps(totals(job), indent=2, ensure_ascii=False) + "\n").encode())
         counts: dict[str, Any] = json.loads(storage.read(finished))
         if counts["rate"] > max_rejected:
             raise TooManyFindings(_explain(counts, max_rejected))
@@ -210,13 +202,31 @@ def check_range(name: str, range_: Range, job: Checking) -> dict[str, Any]:
     report = {
         "file": source.file,
         "rows_in": run.rows - before_rows,
-        "read": range_.stop - range_.start,
+        "read": stored(range_),
         "rows_with_findings": counted.wrong,
         "codes": dict(sorted(counted.codes.items())),
         "by": counted.groups,
     }
     storage.write(record, json.dumps(report).encode())
     return report
+
+
+class CheckAll(beam.PTransform):
+    """Sources -> findings and reports on disk; yields the name of each range."""
+
+    def __init__(self, job: Checking, sources: Sequence[Source], range_bytes: int) -> None:
+        super().__init__()
+        self.job, self.sources, self.range_bytes = job, list(enumerate(sources)), range_bytes
+
+    def expand(self, begin: Any) -> beam.PCollection:
+        size = self.range_bytes
+        return (
+            begin
+            | "sources" >> beam.Create(self.sources)
+            | "plan" >> beam.FlatMapTuple(lambda number, source: ranges_of(number, source, size))
+            | "deal ranges" >> beam.Reshuffle()
+            | "check" >> beam.ParDo(Check(self.job))
+        )
 
 
 class Check(beam.DoFn):
@@ -230,6 +240,7 @@ class Check(beam.DoFn):
         Metrics.counter("treewright", "rows_checked").inc(report["rows_in"])
         Metrics.counter("treewright", "rows_with_findings").inc(report["rows_with_findings"])
         Metrics.distribution("treewright", "rows_per_range").update(report["rows_in"])
+        Metrics.distribution("treewright", "bytes_per_range").update(report["read"])
         Metrics.distribution("treewright", "findings_per_range").update(sum(report["codes"].values()))
         for code, number in report["codes"].items():
             Metrics.counter("treewright", f"finding_{code}").inc(number)
@@ -237,18 +248,16 @@ class Check(beam.DoFn):
 
 
 def describe(plan: Plan) -> dict[str, Any]:
-    """The plan, and what it will take, from a sample that is checked here.
+    """The plan, and what it will take, from a sample that is checked here; see `dry.plan_of`.
 
-    Returns:
-        {"output", "build", "files": [{"file", "bytes", "ranges"}], "bytes", "ranges", "estimate": {"rows",
-        "cpu_seconds", "rows_with_findings", "sampled"}}
+    Besides, the estimate tells `rows_with_findings`.
     """
     ranges = [sum(1 for _ in ranges_of(0, source, plan.range_bytes)) for source in plan.sources]
-    rows = wrong = read = 0
-    began = time.process_time()
+    sample = dry.Sample(plan.sizes)
+    rows = wrong = 0
     with tempfile.TemporaryDirectory(prefix="treewright-plan-") as folder:
         job = plan.job._replace(build=folder)
-        for number in range(0, len(plan.sources), max(1, len(plan.sources) // 3)):
+        for number in sample.files:
             source = plan.sources[number]
             name, first = next(ranges_of(number, source, plan.range_bytes), ("", None))
             if first is None:
@@ -257,28 +266,12 @@ def describe(plan: Plan) -> dict[str, Any]:
                 first = first._replace(stop=next(cuts(source.path, _SAMPLE)).stop)
             report = check_range(name, first, job)
             rows, wrong = rows + report["rows_in"], wrong + report["rows_with_findings"]
-            read += plan.sizes[number] if storage.is_packed(source.path) else first.stop
-    spent, total = time.process_time() - began, sum(plan.sizes)
-    share = total / read if read else 0.0
-    return {
-        "output": plan.output,
-        "build": plan.job.build,
-        "files": [
-            {"file": source.file, "bytes": size, "ranges": number}
-            for source, size, number in zip(plan.sources, plan.sizes, ranges, strict=True)
-        ],
-        "bytes": total,
-        "ranges": sum(ranges),
-        "estimate": {
-            "rows": round(rows * share),
-            "cpu_seconds": round(spent * share, 1),
-            "rows_with_findings": round(wrong * share),
-            "sampled": rows,
-        },
-    }
+            sample.read += plan.sizes[number] if storage.is_packed(source.path) else first.stop
+    estimate = sample.estimate(rows, rows_with_findings=wrong)
+    return dry.plan_of(plan.output, plan.job.build, plan.sources, plan.sizes, ranges, estimate)
 
 
-def _totals(job: Checking) -> dict[str, Any]:
+def totals(job: Checking) -> dict[str, Any]:
     """What the ranges came to together."""
     rows = wrong = size = 0
     codes = Counter[str]()
@@ -342,11 +335,11 @@ def _put(path: str, pieces: Iterable[bytes]) -> None:
 
 
 def _bytes_of(range_: Range) -> Iterator[bytes]:
-    """The bytes of a range as they stand; all of a packed file, which the checker unpacks by its name."""
-    if storage.is_packed(range_.source.path):
-        data = storage.read(range_.source.path)
-        import gzip
-
-        yield gzip.compress(data, 1) if range_.source.path.endswith(".gz") else data
+    """The bytes of a range; all of a packed file as it is stored, which the checker unpacks by its name."""
+    path = range_.source.path
+    if not storage.is_packed(path):
+        yield from pieces(path, range_.start, range_.stop)
         return
-    yield from pieces(range_.source.path, range_.start, range_.stop)
+    with storage.as_stored(path) as file:
+        while data := file.read(1 << 20):
+            yield data

@@ -14,29 +14,31 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 import grammar
 from grammar import shard
 from grammar.ontology import loads
-from pipelines import lock, publish, runner, storage
+from pipelines import dry, lock, publish, runner, storage
 from pipelines.formats import FORMATS, Range, Source, expand, plan
 from pipelines.formats.files import folder_above
-from pipelines.formats.lines import Reading
+from pipelines.formats.lines import Reading, range_size, span
 from pipelines.formats.recognise import recognised
 from pipelines.progress import Progress
-from pipelines.spill import Job, count_slots, joins_intents, merge, merge_slots, name_of, spill
+from pipelines.spill import Job, batches, count_slots, joins_intents, merge, merge_slots, name_of, spill
 from pipelines.splits import Dealing
 
 _LOG = logging.getLogger(__name__)
 BYTES_PER_SHARD = 32 << 20
-MOST_RANGES = 4_096
-"""Every shard opens the file of every range, so a large corpus is cut into larger ranges."""
+_SAMPLE = 1 << 20
+"""Bytes of each of up to three files that a dry run converts."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def prepare(options: Options) -> Plan:
         **({"map": {"intents": names.intents, "slots": names.slots}} if options.map else {}),
         **({"notation": options.reading.notation} if FORMATS[options.format].forms else {}),
     }
-    range_bytes = options.range_bytes or max(16 << 20, -(-sum(sizes) // MOST_RANGES))
+    range_bytes = range_size(options.range_bytes, sum(sizes))
     said = [grammar.__version__, shard.SCHEMA_VERSION, corpus, sources, stamps, range_bytes, job, recorded]
     fingerprint = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
     build = publish.build_of(output, fingerprint)
@@ -240,6 +242,7 @@ class Spill(beam.DoFn):
         count("treewright", "rows_out").inc(sum(spilled.splits.values()))
         count("treewright", "rows_rejected").inc(sum(spilled.rejected.values()))
         Metrics.distribution("treewright", "rows_per_range").update(spilled.rows_in)
+        Metrics.distribution("treewright", "bytes_per_range").update(spilled.read)
         for kind, rows in (
             ("split", spilled.splits),
             ("rejected", spilled.rejected),
@@ -263,3 +266,42 @@ class Merge(beam.DoFn):
         Metrics.distribution("treewright", "rows_per_shard").update(entry["rows"])
         Metrics.distribution("treewright", "bytes_per_shard").update(entry["size"])
         yield entry["file"]
+
+
+def describe(plan_: Plan) -> dict[str, Any]:
+    """The plan, and what it will take, from a sample that is converted here; see `dry.plan_of`.
+
+    Besides, the plan tells `format`, `corpus`, `range_bytes` and `shards_per_split`, the estimate `shards_bytes` and
+    `work_bytes`: of the temporary files, which lie beside the output until it is published.
+
+    Raises:
+        OSError: an input cannot be read.
+    """
+    ranges = [sum(1 for _ in plan(source, plan_.range_bytes)) for source in plan_.sources]
+    sample = dry.Sample(plan_.sizes)
+    rows = held = written = 0
+    for number in sample.files:
+        # The beginning of a packed file can be read alone, though it is one range.
+        found = FORMATS[plan_.format].plan(plan_.sources[number], _SAMPLE)
+        if not found:
+            continue
+        small = found[0]
+        sample.read += plan_.sizes[number] * span(small) / (sum(map(span, found)) or 1)
+        for examples, rejections, _ in batches(small, plan_.job):
+            rows += examples.num_rows + len(rejections)
+            held += examples.nbytes
+            with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+                shard.write_groups([pa.Table.from_batches([examples])], shard.SCHEMA, file.name)
+                written += storage.size(file.name)
+    return dry.plan_of(
+        plan_.output,
+        plan_.job.build,
+        plan_.sources,
+        plan_.sizes,
+        ranges,
+        sample.estimate(rows, shards_bytes=written, work_bytes=held),
+        format=plan_.format,
+        corpus=plan_.corpus,
+        range_bytes=plan_.range_bytes,
+        shards_per_split=plan_.job.shards,
+    )

@@ -1,118 +1,102 @@
-"""What a conversion would do, without doing it: files, ranges, shards, and sizes estimated from a sample.
+"""What a run would do, without doing it: files, ranges, and what it takes, estimated from a sample.
 
-The sample is the first block of up to three files, spread over the corpus. It goes through the whole conversion in
-memory, so the estimate knows how long the rows are and how well they compress.
+The sample is the beginning of up to three files, spread over the corpus. It goes through all that the run would do, so
+the estimate knows how long the rows are and how well they compress.
 """
 
 from __future__ import annotations
 
-import tempfile
+import json
 import time
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import pyarrow as pa
-
-from grammar import shard
-from pipelines.convert import Plan, ranges_of
-from pipelines.spill import batches
+from pipelines.formats.lines import Source
 
 _FILES = 3
+_SHOWN = 20
+_SIZES = {"shards_bytes": "of shards", "work_bytes": "of temporary files"}
 
 
-class Estimate(NamedTuple):
-    """Of the whole conversion.
+class Sample:
+    """What a part of the input comes to, and so the whole; time counts from when it is made.
+
+    Args:
+        sizes: bytes of each file as it is stored.
 
     Attributes:
-        shards_bytes: of the Parquet files.
-        work_bytes: of the temporary files, which lie beside the output until it is published.
-        cpu_seconds: of all workers together.
-        sampled: rows that this was worked out from.
+        files: numbers of those to look into.
+        read: bytes that were looked at; whoever reads them adds them up.
     """
 
-    rows: int
-    shards_bytes: int
-    work_bytes: int
-    cpu_seconds: float
-    sampled: int
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.total, self.read = sum(sizes), 0.0
+        self.files = range(0, len(sizes), max(1, -(-len(sizes) // _FILES)))
+        self._began = time.process_time()
+
+    def estimate(self, rows: int, **more: int) -> dict[str, float]:
+        """Of the whole run: `rows` and `more`, `cpu_seconds` of all workers together, and the rows `sampled`."""
+        share = self.total / self.read if self.read else 0.0
+        spent = time.process_time() - self._began
+        found: dict[str, float] = {name: round(number * share) for name, number in {"rows": rows, **more}.items()}
+        return found | {"cpu_seconds": round(spent * share, 1), "sampled": rows}
 
 
-def describe(plan: Plan) -> dict[str, Any]:
-    """The plan and its estimate, as JSON can hold it.
+def plan_of(
+    output: str,
+    build: str,
+    sources: Sequence[Source],
+    sizes: Sequence[int],
+    ranges: Sequence[int],
+    estimate: dict[str, float],
+    **more: Any,
+) -> dict[str, Any]:
+    """A plan, as JSON can hold it.
+
+    Args:
+        sizes, ranges: bytes and number of ranges of each source.
+        more: what only this kind of run says.
 
     Returns:
-        {"output", "build", "format", "corpus", "files": [{"file", "split", "bytes", "ranges"}], "bytes", "ranges",
-        "range_bytes", "shards_per_split", "estimate": `Estimate` as a dict}
-
-    Raises:
-        OSError: an input cannot be read.
+        {"output", "build", *more, "files": [{"file", "split", "bytes", "ranges"}], "bytes", "ranges", "estimate"}
     """
     files = [
-        {
-            "file": source.file,
-            "split": source.split,
-            "bytes": size,
-            "ranges": sum(1 for _ in ranges_of(number, source, plan.range_bytes)),
-        }
-        for number, (source, size) in enumerate(zip(plan.sources, plan.sizes, strict=True))
+        {"file": source.file, "split": source.split, "bytes": size, "ranges": number}
+        for source, size, number in zip(sources, sizes, ranges, strict=True)
     ]
-    return {
-        "output": plan.output,
-        "build": plan.job.build,
-        "format": plan.format,
-        "corpus": plan.corpus,
-        "files": files,
-        "bytes": sum(plan.sizes),
-        "ranges": sum(file["ranges"] for file in files),
-        "range_bytes": plan.range_bytes,
-        "shards_per_split": plan.job.shards,
-        "estimate": estimate(plan)._asdict(),
-    }
+    head = {"output": output, "build": build, **more}
+    return head | {"files": files, "bytes": sum(sizes), "ranges": sum(ranges), "estimate": estimate}
 
 
-def estimate(plan: Plan) -> Estimate:
-    """Convert a sample, and multiply."""
-    step = max(1, len(plan.sources) // _FILES)
-    rows = read = held = written = 0
-    began = time.process_time()
-    for number in range(0, len(plan.sources), step):
-        source = plan.sources[number]
-        small = next(ranges_of(number, source, 1 << 20), None)
-        if small is None:
-            continue
-        read += small[1].stop - small[1].start + sum(small[1].stops) - sum(small[1].starts)
-        for examples, rejections, _ in batches(small[1], plan.job):
-            rows += examples.num_rows + len(rejections)
-            held += examples.nbytes
-            with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-                shard.write_groups([pa.Table.from_batches([examples])], shard.SCHEMA, file.name)
-                file.seek(0, 2)
-                written += file.tell()
-    share = sum(plan.sizes) / read if read else 0
-    spent = time.process_time() - began
-    return Estimate(round(rows * share), round(written * share), round(held * share), round(spent * share, 1), rows)
+def lines(plan: dict[str, Any], head: str = "", of_ranges: str = "", splits: bool = False) -> list[str]:
+    """A plan for people.
 
-
-def lines(described: dict[str, Any]) -> list[str]:
-    """The same for people."""
-    guess, files = described["estimate"], described["files"]
-    shown = [
-        f"{described['output']}: format {described['format']}, corpus `{described['corpus']}`",
-        *(
-            f"  {f['file']}: {f['split']}, {f['bytes']:,} bytes, {f['ranges']:,} ranges"
-            for f in described["files"][:20]
-        ),
-    ]
-    if len(files) > 20:
-        shown.append(f"  ... and {len(files) - 20:,} more files")
+    Args:
+        head: what stands behind the output.
+        of_ranges: what stands behind the number of ranges.
+        splits: whether the split of a file means anything.
+    """
+    files, guess = plan["files"], plan["estimate"]
+    shown = [f"{plan['output']}{head and ': '}{head}"]
+    for one in files[:_SHOWN]:
+        split = f"{one['split']}, " if splits else ""
+        shown.append(f"  {one['file']}: {split}{one['bytes']:,} bytes, {one['ranges']:,} ranges")
+    if len(files) > _SHOWN:
+        shown.append(f"  ... and {len(files) - _SHOWN:,} more files")
+    found = f"{guess['rows_with_findings']:,} with findings, " if "rows_with_findings" in guess else ""
+    sizes = "".join(f"{guess[name] / 1e6:,.1f} MB {what}, " for name, what in _SIZES.items() if name in guess)
     return [
         *shown,
-        f"{len(files):,} files, {described['bytes']:,} bytes, {described['ranges']:,} ranges, "
-        f"{described['shards_per_split']:,} shards for each split",
-        f"about {guess['rows']:,} rows, {_mb(guess['shards_bytes'])} of shards, {_mb(guess['work_bytes'])} of "
-        f"temporary files, {guess['cpu_seconds']:,.0f} CPU-seconds (from {guess['sampled']:,} rows)",
+        f"{len(files):,} files, {plan['bytes']:,} bytes, {plan['ranges']:,} ranges{of_ranges and ', '}{of_ranges}",
+        f"about {guess['rows']:,} rows, {found}{sizes}{guess['cpu_seconds']:,.0f} CPU-seconds "
+        f"(from {guess['sampled']:,} rows)",
         "nothing was written",
     ]
 
 
-def _mb(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def show(plan: dict[str, Any], as_json: bool, head: str = "", of_ranges: str = "", splits: bool = False) -> None:
+    """Print a plan; the arguments are those of `lines`."""
+    text = (
+        json.dumps(plan, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(plan, head, of_ranges, splits))
+    )
+    print(text)

@@ -18,7 +18,8 @@ from grammar import shard
 from grammar.infer import Counts
 from pipelines import lock, publish, storage
 from pipelines.counting import count_train
-from pipelines.spill import Job, Runs, merge
+from pipelines.runs import Runs
+from pipelines.spill import Job, merge
 
 
 def rewrite(

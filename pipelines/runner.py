@@ -64,11 +64,20 @@ def pipeline(given: Sequence[str]) -> beam.Pipeline:
 
 def counters(result: Any) -> dict[str, int]:
     """Our counters of a run that ended; empty where the runner keeps none."""
+    return _metrics(result, "counters")
+
+
+def distributions(result: Any) -> dict[str, tuple[int, int, int, int]]:
+    """Our distributions of a run that ended: (how many values, their sum, the least, the most)."""
+    return {name: (d.count, d.sum, d.min, d.max) for name, d in _metrics(result, "distributions").items()}
+
+
+def _metrics(result: Any, kind: str) -> dict[str, Any]:
     try:
-        found = result.metrics().query()["counters"]
+        found = result.metrics().query()[kind]
     except NotImplementedError:
         return {}
-    return {c.key.metric.name: c.committed for c in found if c.key.metric.namespace == "treewright"}
+    return {one.key.metric.name: one.committed for one in found if one.key.metric.namespace == "treewright"}
 
 
 def _joined(more: Sequence[str]) -> list[str]:

@@ -68,7 +68,7 @@ def reading(path: str) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be read, or is damaged.
     """
-    with _raw(path) as raw:
+    with as_stored(path) as raw:
         if not path.endswith(_PACKED):
             yield raw
             return
@@ -87,7 +87,7 @@ def read(path: str) -> bytes:
 
 def fetch(path: str, target: str) -> None:
     """Copy a file to this machine as it is stored, packed or not."""
-    with _raw(path) as source, open(target, "wb") as file:
+    with as_stored(path) as source, open(target, "wb") as file:
         shutil.copyfileobj(source, file, 8 << 20)
 
 
@@ -109,7 +109,7 @@ def stamp(path: str) -> tuple[int, float]:
     member = _archive(path)
     if member:
         archive, name = member
-        with _raw(archive) as raw, zipfile.ZipFile(raw) as opened:
+        with as_stored(archive) as raw, zipfile.ZipFile(raw) as opened:
             info = opened.getinfo(name)
         return info.file_size, float(info.CRC)
     if is_remote(path):
@@ -138,7 +138,7 @@ def members(archive: str) -> list[str]:
         OSError: it is none.
     """
     try:
-        with _raw(archive) as raw, zipfile.ZipFile(raw) as opened:
+        with as_stored(archive) as raw, zipfile.ZipFile(raw) as opened:
             return sorted(info.filename for info in opened.infolist() if not info.is_dir())
     except zipfile.BadZipFile as error:
         raise OSError(f"{archive}: {error}") from error
@@ -222,11 +222,12 @@ def _archive(path: str) -> tuple[str, str] | None:
 
 
 @contextmanager
-def _raw(path: str) -> Iterator[IO[bytes]]:
+def as_stored(path: str) -> Iterator[IO[bytes]]:
+    """A file open for reading, as it is stored: a `.gz` is not unpacked, a member of an archive is taken out of it."""
     member = _archive(path)
     if member:
         try:
-            with _raw(member[0]) as raw, zipfile.ZipFile(raw) as opened, opened.open(member[1]) as file:
+            with as_stored(member[0]) as raw, zipfile.ZipFile(raw) as opened, opened.open(member[1]) as file:
                 yield file
         except (zipfile.BadZipFile, KeyError) as error:
             raise OSError(f"{path}: {error}") from error

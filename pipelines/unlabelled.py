@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from pipelines import storage
 from pipelines.formats import files, huggingface
-from pipelines.formats.lines import Range, Source, bare, decode, numbered, open_file, plan_lines, shown
+from pipelines.formats.lines import Range, Source, bare, decode, numbered, open_file, plan_lines, shown, stored
 from pipelines.record import Rejection, storable
 
 PATTERNS = ("*.txt", "*.tsv", "*.jsonl", "*.ndjson", "*.parquet")
@@ -104,11 +104,7 @@ def read(range_: Range, column: str) -> Iterator[Request | Rejection]:
 
 def bytes_of(range_: Range) -> int:
     """How much of the file as it is stored a range stands for; of a Parquet file about as much."""
-    path = range_.source.path
-    if kind_of(range_.source) == "parquet":
-        rows, total = _group_rows(range_)
-        return round(storage.size(path) * rows / total) if total else 0
-    return storage.size(path) if storage.is_packed(path) else range_.stop - range_.start
+    return huggingface.stored(range_) if kind_of(range_.source) == "parquet" else stored(range_)
 
 
 def sample(source: Source, column: str, rows: int) -> tuple[list[Request | Rejection], float]:
@@ -116,13 +112,13 @@ def sample(source: Source, column: str, rows: int) -> tuple[list[Request | Rejec
     if kind_of(source) == "parquet":
         found = plan(source, sys.maxsize)
         some = list(islice(read(found[0], column), rows)) if found else []
-        return some, len(some) / max(1, _group_rows(found[0])[1]) if found else 1.0
+        return some, len(some) / max(1, huggingface.group_rows(found[0])[1]) if found else 1.0
     data = b""
     with open_file(source.path) as file:
         for line in islice(file, rows):
             data += line
-    stored = len(gzip.compress(data)) if source.path.endswith(".gz") else len(data)
-    return list(read(Range(source, 0, 0, len(data), 1), column)), stored / max(1, storage.size(source.path))
+    held = len(gzip.compress(data)) if source.path.endswith(".gz") else len(data)
+    return list(read(Range(source, 0, 0, len(data), 1), column)), held / max(1, storage.size(source.path))
 
 
 def _request(source: Source, line: int, value: Any, raw: str) -> Request | Rejection:
@@ -157,15 +153,6 @@ def _rows(range_: Range, column: str) -> Iterator[Request | Rejection]:
             for value in batch[column].to_pylist():
                 yield _request(range_.source, line, value, "" if value is None else str(value))
                 line += 1
-
-
-def _group_rows(range_: Range) -> tuple[int, int]:
-    """Rows of a range of row groups, and of its file."""
-    import pyarrow.parquet as pq
-
-    with open_file(range_.source.path) as file:
-        meta = pq.ParquetFile(file).metadata
-        return sum(meta.row_group(number).num_rows for number in range(range_.start, range_.stop)), meta.num_rows
 
 
 def _place(source: Source, column: str) -> int:

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from parser.checkpoint import save_best
 from parser.confidence import Confidence
-from pipelines import annotation, lock
+from pipelines import annotation, lock, runner
 from pipelines.__main__ import app as pipelines_app
-from pipelines.annotate import Options, describe, fingerprint, prepare, run
+from pipelines.annotate import AnnotateAll, Options, describe, fingerprint, prepare, run
 from pipelines.annotation import MANIFEST, SCHEMA
 from pipelines.uncertainty import Candidate, choose, tsv
 
@@ -62,6 +62,27 @@ def test_lines_in_are_rows_and_dead_letters(model: Path, text: Path, tmp_path: P
     shards = [str(tmp_path / "out" / entry["file"]) for entry in done["shards"]]
     told = CliRunner().invoke(app, ["check", "--ontology", str(model / "ontology.toml"), *shards])
     assert told.exit_code in (0, 1) and "E1" not in told.stdout and "E2" not in told.stdout
+
+
+def test_beam_counts_what_the_manifest_counts(model: Path, text: Path, tmp_path: Path) -> None:
+    given = prepare(Options(str(model), [str(text)], str(tmp_path / "out"), range_bytes=200))
+    with runner.pipeline(runner.flags()) as pipeline:
+        _ = pipeline | AnnotateAll(given.task, given.sources, given.range_bytes)
+    done = annotation.finish(given.task, given.corpus, ["text.txt"])
+    assert runner.counters(pipeline.result) == {
+        **{name: done[name] for name in ("rows_in", "rows_out", "rows_rejected")},
+        **{f"rejected_{code}": rows for code, rows in done["rejected"].items()},
+    }
+    shards = [Path(given.task.build) / entry["file"] for entry in done["shards"]]
+    for name, values in {
+        "rows_per_shard": [entry["rows"] for entry in done["shards"]],
+        "bytes_per_shard": [path.stat().st_size for path in shards],
+    }.items():
+        found = runner.distributions(pipeline.result)[name]
+        assert found == (len(shards), sum(values), min(values), max(values)) and len(shards) > 2
+    spread = runner.distributions(pipeline.result)
+    assert spread["rows_per_range"][:2] == (len(shards), done["rows_in"])
+    assert spread["bytes_per_range"][:2] == (len(shards), text.stat().st_size)
 
 
 def test_a_run_that_died_goes_on(model: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from grammar.finding import to_json
 from grammar.ontology import load
 from grammar.run import Run
-from pipelines import checking, lock
+from pipelines import checking, lock, runner
 from pipelines.__main__ import app
 from pipelines.checking import check
 from pipelines.formats import Range
@@ -78,6 +78,25 @@ def test_every_size_of_range_finds_the_same(corpus: Path, tmp_path: Path, name: 
     assert whole[0] and whole[1] == 4
     for size in range(1, (corpus / name).stat().st_size + 2):
         assert found(size) == whole, f"ranges of {size} bytes"
+
+
+def test_beam_counts_what_the_summary_counts(corpus: Path, tmp_path: Path) -> None:
+    plan = checking.prepare([str(corpus)], str(tmp_path / "out"), range_bytes=25)
+    with runner.pipeline(runner.flags()) as pipeline:
+        _ = pipeline | checking.CheckAll(plan.job, plan.sources, plan.range_bytes)
+    counts = checking.totals(plan.job)
+    assert runner.counters(pipeline.result) == {
+        "rows_checked": counts["rows"],
+        "rows_with_findings": counts["rows_with_findings"],
+        **{f"finding_{code}": number for code, number in counts["codes"].items()},
+    }
+    ranges = checking.describe(plan)["ranges"]
+    assert {name: told[:2] for name, told in runner.distributions(pipeline.result).items()} == {
+        "rows_per_range": (ranges, counts["rows"]),
+        "bytes_per_range": (ranges, counts["bytes"]),
+        "findings_per_range": (ranges, counts["findings"]),
+    }
+    assert counts["bytes"] == sum(plan.sizes) and counts["findings"] > 5
 
 
 def test_utterances_are_cut_as_the_corpus_was(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from grammar.tree import Leaf, Tree
 from pipelines import publish, runner
 from pipelines.convert import Convert, Options, run
 from pipelines.coordinate import coordinate
-from pipelines.formats import expand
+from pipelines.formats import expand, plan
 from pipelines.publish import TooManyRejected
 from pipelines.spill import Job, merge
 from pipelines.splits import Dealing, normalise
@@ -227,7 +227,8 @@ def test_beam_counts_what_the_manifest_counts(corpus: Path, tmp_path: Path) -> N
     sources = expand([str(corpus)], "seq", "tiny")
     with runner.pipeline(runner.flags()) as pipeline:
         _ = pipeline | Convert(job, sources, "seq", 30)
-    counters = runner.counters(pipeline.result)
+    counters, spread = runner.counters(pipeline.result), runner.distributions(pipeline.result)
+    ranges = [range_ for source in sources for range_ in plan(source, 30)]
     manifest = publish.finish(job, "tiny", "given", {}, 0.5)
     assert counters == {
         "rows_in": manifest.rows_in,
@@ -238,6 +239,17 @@ def test_beam_counts_what_the_manifest_counts(corpus: Path, tmp_path: Path) -> N
         **{f"rejected_split_{name}": rows for name, rows in manifest.rejected_splits.items()},
     }
     assert manifest.rows_in == 9
+    rows = [entry["rows"] for entry in manifest.shards] + [manifest.rows_rejected]
+    sizes = [path.stat().st_size for path in Path(job.build).rglob("*.parquet")]
+    read = sum(path.stat().st_size for path in corpus.rglob("*") if path.is_file())
+    assert {name: told[:2] for name, told in spread.items()} == {
+        "rows_per_range": (len(ranges), manifest.rows_in),
+        "bytes_per_range": (len(ranges), read),
+        "rows_per_shard": (len(rows), sum(rows)),
+        "bytes_per_shard": (len(sizes), sum(sizes)),
+    }
+    assert spread["rows_per_shard"][2:] == (min(rows), max(rows))
+    assert spread["bytes_per_shard"][2:] == (min(sizes), max(sizes))
 
 
 def slot(label: str, *words: str) -> Tree:

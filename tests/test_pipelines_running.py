@@ -9,8 +9,11 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from kill_rounds import rounds
 from memory_filesystem import MemoryFileSystem
@@ -20,8 +23,8 @@ from pipelines import convert as converting
 from pipelines import lock, publish, spill, storage
 from pipelines.bench import look, parts, run_arm
 from pipelines.bench_corpus import repeat_corpus, write_corpus
-from pipelines.convert import Options, prepare, run
-from pipelines.dry import describe, lines
+from pipelines.convert import Options, describe, prepare, run
+from pipelines.dry import Sample, lines
 from pipelines.progress import Progress
 from pipelines.runner import flags
 from pipelines.spill import Job
@@ -36,9 +39,9 @@ def objects():
     return MemoryFileSystem.objects
 
 
-def options(source: object, output: object, **more: object) -> Options:
+def options(source: object, output: object, format: str = "brackets", **more: object) -> Options:
     given = {"corpus": "c", "max_rejected": 0.1, "range_bytes": 200, "shards": 2} | more
-    return Options([str(source)], "brackets", str(output), **given)  # type: ignore[arg-type]
+    return Options([str(source)], format, str(output), **given)  # type: ignore[arg-type]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -192,6 +195,40 @@ def test_a_dry_run_tells_what_would_happen_and_writes_nothing(tmp_path: Path) ->
     assert described["bytes"] == len(ROWS) and described["ranges"] > 3 and described["shards_per_split"] == 2
     assert described["estimate"]["rows"] == manifest.rows_in and described["estimate"]["shards_bytes"] > 0
     assert any("41 rows" in line for line in lines(described))
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip", "zip", "parquet"])
+def test_plans_and_progress_measure_files_as_they_are_stored(tmp_path: Path, packing: str) -> None:
+    rows = "".join(f"{n} please play song{n % 9}\t(Play(title(song{n % 9})))\n" for n in range(3_000))
+    name, format_ = "a.tsv", "brackets"
+    (tmp_path / name).write_text(rows)
+    if packing == "gzip":
+        name = "a.tsv.gz"
+        (tmp_path / name).write_bytes(gzip.compress(rows.encode()))
+    elif packing == "zip":
+        name = "a.zip"
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.tsv", rows)
+    elif packing == "parquet":
+        name, format_ = "a.parquet", "huggingface"
+        row = {"tokens": ["play", "jazz"], "ner_tags": ["O", "B-g"], "intent": "Play"}
+        table = pa.Table.from_pylist([row] * 3_000)
+        pq.write_table(table, tmp_path / name, row_group_size=700)
+    plan = prepare(options(tmp_path / name, tmp_path / "out", format=format_, range_bytes=1_000))
+    told = describe(plan)
+    assert told["estimate"]["rows"] == pytest.approx(3_000, rel=0.25)
+    assert (told["ranges"] > 1) == (packing in ("plain", "parquet"))
+    for one, range_ in converting.ranges_of(0, plan.sources[0], plan.range_bytes):
+        spill.spill(one, range_, plan.job)
+    progress = Progress(plan.job.build, sum(plan.sizes))
+    progress._look()
+    assert progress._read == pytest.approx(sum(plan.sizes), abs=9) and progress._rows == 3_000
+
+
+def test_a_plan_looks_into_three_files_at_most() -> None:
+    for files in range(1, 30):
+        looked = Sample([1] * files).files
+        assert len(looked) <= 3 and looked[0] == 0 and len(looked) >= min(files, 2)
 
 
 def test_the_runner_is_named_and_loses_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -62,7 +62,7 @@ def annotate(
     import logging
 
     logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
-    from pipelines import storage
+    from pipelines import dry, storage
     from pipelines.annotate import Options, describe, prepare, run
     from pipelines.uncertainty import choose, tsv
 
@@ -86,7 +86,7 @@ def annotate(
         )
         if dry_run:
             plan = describe(prepare(options))
-            print(json.dumps(plan, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(plan)))
+            dry.show(plan, as_json, f"model {plan['model'][:16]}", "a shard each")
             return
         done = run(options)
         if for_annotators:
@@ -102,18 +102,3 @@ def annotate(
     print(f"{output}: {done['rows_in']:,} lines in, {done['rows_out']:,} annotated")
     print(f"rejected: {done['rows_rejected']:,} ({codes})")
     print(f"took {time.perf_counter() - began:.1f} s", file=sys.stderr)
-
-
-def _lines(plan: dict[str, Any]) -> list[str]:
-    """A plan for people."""
-    files, guess = plan["files"], plan["estimate"]
-    more = [f"  ... and {len(files) - 20:,} more files"] if len(files) > 20 else []
-    return [
-        f"{plan['output']}: model {plan['model'][:16]}",
-        *(f"  {one['file']}: {one['bytes']:,} bytes, {one['ranges']:,} ranges" for one in files[:20]),
-        *more,
-        f"{len(files):,} files, {plan['bytes']:,} bytes, {plan['ranges']:,} ranges, a shard each",
-        f"about {guess['rows']:,} utterances, {guess['shards_bytes'] / 1e6:,.1f} MB of shards, "
-        f"{guess['cpu_seconds']:,.0f} CPU-seconds (from {guess['sampled']:,} utterances)",
-        "nothing was written",
-    ]

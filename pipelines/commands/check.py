@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -49,6 +49,7 @@ def check(
     import logging
 
     logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
+    from pipelines import dry
     from pipelines.checking import check as run
     from pipelines.checking import describe, prepare
     from pipelines.runner import flags
@@ -57,7 +58,7 @@ def check(
         given = flags(runner, workers, context.args)
         if dry_run:
             plan = describe(prepare(input_, output, ontology, range_bytes, tokeniser))
-            print(json.dumps(plan, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(plan)))
+            dry.show(plan, as_json)
             return
         counts = run(input_, output, ontology, range_bytes, overwrite, given, max_rejected, tokeniser)
     except (ValueError, OSError, RuntimeError) as error:
@@ -70,17 +71,3 @@ def check(
         print(f"rows with findings: {counts['rows_with_findings']:,} ({counts['rate']:.2%})")
     if counts["findings"]:
         raise typer.Exit(1)
-
-
-def _lines(plan: dict[str, Any]) -> list[str]:
-    """A plan for people."""
-    files, guess = plan["files"], plan["estimate"]
-    more = [f"  ... and {len(files) - 20:,} more files"] if len(files) > 20 else []
-    return [
-        *(f"  {one['file']}: {one['bytes']:,} bytes, {one['ranges']:,} ranges" for one in files[:20]),
-        *more,
-        f"{len(files):,} files, {plan['bytes']:,} bytes, {plan['ranges']:,} ranges",
-        f"about {guess['rows']:,} rows, {guess['rows_with_findings']:,} with findings, "
-        f"{guess['cpu_seconds']:,.0f} CPU-seconds (from {guess['sampled']:,} rows)",
-        "nothing was written",
-    ]

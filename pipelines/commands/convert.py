@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Annotated
@@ -129,7 +128,8 @@ def convert(
     ours.addHandler(notes)
     ours.setLevel(logging.INFO)
     ours.propagate = False
-    from pipelines.convert import Options, prepare, run
+    from pipelines import dry
+    from pipelines.convert import Options, describe, prepare, run
     from pipelines.formats import Reading
     from pipelines.splits import Dealing
 
@@ -158,10 +158,9 @@ def convert(
             beam=context.args,
         )
         if dry_run:
-            from pipelines.dry import describe, lines
-
-            described = describe(prepare(options))
-            print(json.dumps(described, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(described)))
+            plan = describe(prepare(options))
+            head = f"format {plan['format']}, corpus `{plan['corpus']}`"
+            dry.show(plan, as_json, head, f"{plan['shards_per_split']:,} shards for each split", splits=True)
             return
         manifest = run(options)
     except (ValueError, OSError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pipelines.formats import files
 from pipelines.formats.head import Guess, Head
-from pipelines.formats.lines import Range, Source
+from pipelines.formats.lines import Range, Source, stored
 from pipelines.formats.parallel import Lines
 from pipelines.record import Example, Rejection, Utterance
 
@@ -59,6 +59,7 @@ class Format:
         loses: feature (see `features.FEATURES`) -> what becomes of it when rows are written.
         lines: range -> the same rows in blocks of lines of words, tags and intents, where a record is such a line; what
             is no such line comes as a row.
+        stored: range -> bytes of the files as they are stored that it stands for, to tell how far a run is.
         alone: `raw` of a dead letter -> text of a file that holds this record and no other, for `retry`; of parallel
             files it is a line of each. None where `raw` does not say all of the record.
     """
@@ -81,4 +82,5 @@ class Format:
     forms: Callable[[str], Writer] | None = None
     loses: Mapping[str, str] = field(default_factory=dict)
     lines: Callable[[Range], Iterator[Lines | Utterance | Rejection]] | None = None
+    stored: Callable[[Range], int] = stored
     alone: Callable[[str], str] | None = lambda raw: raw

@@ -62,6 +62,24 @@ def plan(source: Source, size: int) -> list[Range]:
     return ranges
 
 
+def stored(range_: Range) -> int:
+    """Bytes of the file that a range of row groups stands for, by its share of the rows."""
+    held, rows = group_rows(range_)
+    return round(storage.size(range_.source.path) * held / rows) if rows else 0
+
+
+def group_rows(range_: Range) -> tuple[int, int]:
+    """Rows of a range of row groups, and of its file; (0, 0) of what is no Parquet file."""
+    import pyarrow.parquet as pq
+
+    with open_file(range_.source.path) as file:
+        try:
+            meta = pq.ParquetFile(file).metadata
+        except (OSError, ValueError):
+            return 0, 0
+        return sum(meta.row_group(number).num_rows for number in range(range_.start, range_.stop)), meta.num_rows
+
+
 def read(range_: Range) -> Iterator[Utterance | Rejection]:
     """One row for each row of the row groups."""
     import pyarrow.parquet as pq
@@ -287,6 +305,7 @@ FORMAT = Format(
     summary="Parquet with tokens, ner_tags (ClassLabel) and intent: Hugging Face datasets",
     patterns=("*.parquet",),
     plan=plan,
+    stored=stored,
     read=read,
     example='tokens ["play", "jazz"], ner_tags [0, 1], intent 2',
     recognise=recognise,

@@ -17,6 +17,9 @@ from pipelines.record import Rejection, reason, storable
 BOM = b"\xef\xbb\xbf"
 """Byte order mark, which is no part of the text."""
 
+MOST_RANGES = 4_096
+"""Ranges of a run: a report is kept of each, and every shard of a conversion opens the files of all of them."""
+
 _BLOCK = 1 << 20
 
 
@@ -93,6 +96,16 @@ class Range(NamedTuple):
     stops: tuple[int, ...] = ()
 
 
+def range_size(given: int, total: int, least: int = 16 << 20) -> int:
+    """Bytes of the pieces that workers take.
+
+    Args:
+        given: what the user asks for; 0 for `least`, or more where that makes over `MOST_RANGES` of them.
+        total: bytes of all inputs.
+    """
+    return given or max(least, -(-total // MOST_RANGES))
+
+
 class Cut(NamedTuple):
     """Bytes `[start, stop)` of a file, which hold `lines` whole lines."""
 
@@ -143,6 +156,19 @@ def plan_whole(source: Source, size: int) -> list[Range]:
         return [Range(source, 0, 0, storage.size(source.path), 1)]
     with open_file(source.path) as file:
         return [Range(source, 0, 0, sum(map(len, iter(lambda: file.read(_BLOCK), b""))), 1)]
+
+
+def span(range_: Range) -> int:
+    """How much a range holds of its files, in the unit that its format counts in: bytes as they are read, mostly."""
+    return range_.stop - range_.start + sum(range_.stops) - sum(range_.starts)
+
+
+def stored(range_: Range) -> int:
+    """Bytes of the files as they are stored that a range stands for; a packed file is one range."""
+    source = range_.source
+    if storage.is_packed(source.path):
+        return sum(map(storage.size, (source.path, *source.companions)))
+    return span(range_)
 
 
 def pieces(path: str, start: int, stop: int) -> Iterator[bytes]:
