@@ -57,6 +57,8 @@ class ModelConfig:
     """Embeddings of the open node's label and of its last finished child."""
     front: bool = True
     """The encoder state of the word after the last copied one, and learned biases by distance from it."""
+    ascending: bool = True
+    """With `front`: where all training trees copy words in their order, copy no word that lies before the front."""
     attention: str = "dot"
     """`dot`, `additive` (as published) or `none`."""
     copy: bool = True
@@ -133,7 +135,9 @@ class TrainConfig:
     clip: float = 5.0
     """Largest norm of the gradient."""
     unk: float = 0.5
-    """Chance that a word seen once in training is read as unknown."""
+    """Chance that a word that is rare in training is read as unknown."""
+    rare: int = 1
+    """A word seen so often at most is rare; raise it with `swap`, which shows rare words more often than they came."""
     swap: float = 0.0
     """Chance that a copied slot value is replaced by another one of the same slot, anew every epoch; see `swap.py`."""
     seed: int = 1
@@ -169,6 +173,7 @@ class TrainConfig:
             "window",
             "pool",
             "prefetch",
+            "rare",
             "vectors_most",
             "evaluate_every",
             "checkpoint_every",

@@ -78,19 +78,19 @@ class Encoder(nn.Module):
         self.forwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
         self.backwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
         self.dropout = Dropout(config.dropout)
-        self.register_buffer("single", torch.tensor(vocab.singles), persistent=False)
-        self.single: Tensor
+        self.register_buffer("rare", torch.tensor(vocab.singles), persistent=False)
+        self.rare: Tensor
 
     def forward(self, inputs: Input, unk: float = 0.0) -> tuple[Tensor, Tensor]:
         """(states [B, W, E], final states of both directions [B, E]).
 
         Args:
             inputs: the utterances.
-            unk: chance that a word seen once in training is read as unknown.
+            unk: chance that a word that is rare in training is read as unknown.
         """
         word_BW = inputs.word_BW
         if unk:
-            drop = self.single[word_BW] & (torch.rand(word_BW.shape, device=word_BW.device) < unk)
+            drop = self.rare[word_BW] & (torch.rand(word_BW.shape, device=word_BW.device) < unk)
             word_BW = word_BW.masked_fill(drop, UNK)
         x = self.embed(word_BW)
         if self.characters is not None:

@@ -123,6 +123,7 @@ class Folded:
             self.sibling_SF = model.sibling.weight.detach() @ columns(half, "sibling").mT
         if c.front:
             self.front_FE = columns(c.encoder_hidden, "front").contiguous()
+            self.copy_biases = model.copy_biases().detach()
         self.context_HE = weight[:, at:] if asks else None
         self.symbols, self.kinds = model.symbols, model.kinds
         self.S = S
@@ -207,6 +208,6 @@ class Folded:
         else:
             copies = torch.bmm(words.pointer_BWH, hidden[..., None])[..., 0]
             if near is not None:
-                copies = copies + functional.embedding(near, self.model.near_copy.weight)[..., 0]
+                copies = copies + functional.embedding(near, self.copy_biases)[..., 0]
             copies = copies.masked_fill(~words.real_BW, -1e9)
         return torch.cat([symbols, copies], -1), None if self.kinds is None else self.kinds(hidden)

@@ -27,7 +27,8 @@ from parser.vocab import RED_SYMBOL, Vocab
 
 NEVER = -1e9
 FOREIGN = -1e4
-"""Added to the scores of symbols that a domain does not have: no chance, but a better one than what is not legal."""
+"""Added to the scores of what a domain does not have, or training never does: no chance, but a better one than what is
+not legal."""
 REACH = 10
 """Distances from the front pointer beyond this count as this."""
 
@@ -86,6 +87,10 @@ class Model(nn.Module):
             self.near_copy = nn.Embedding(2 * REACH + 1, 1)
             nn.init.zeros_(self.near_attention.weight)
             nn.init.zeros_(self.near_copy.weight)
+            # Where training copies in order, words before the front have no chance while another place is legal.
+            passed = torch.arange(2 * REACH + 1)[:, None] < REACH
+            self.register_buffer("passed", passed * (FOREIGN if vocab.ascending else 0.0), persistent=False)
+            self.passed: Tensor
         if config.attention == "dot":
             self.query = nn.Linear(features, E, bias=False)
         elif config.attention == "additive":
@@ -172,7 +177,8 @@ class Model(nn.Module):
             inside = (front_BT < memory.length_B[:, None])[..., None]
             at = torch.minimum(front_BT, memory.length_B[:, None] - 1)
             parts.append(rows_at(memory.states_BWE, at) * inside)
-            near_attention, near_copy = (self._near(x, front_BT, memory) for x in (self.near_attention, self.near_copy))
+            tables = (self.near_attention.weight, self.copy_biases())
+            near_attention, near_copy = (self._near(table, front_BT, memory) for table in tables)
         features = self.dropout(torch.cat(parts, -1))
         hidden = torch.tanh(self._hidden(features, stack_BTH, memory, near_attention))
         return self.dropout(hidden), near_copy
@@ -233,13 +239,17 @@ class Model(nn.Module):
             memory.trace.append(weights)
         return weights @ memory.states_BWE
 
+    def copy_biases(self) -> Tensor:
+        """[2 REACH + 1, 1]: what the copy score of a word gains by its distance from the front."""
+        return self.near_copy.weight + self.passed
+
     @staticmethod
-    def _near(biases: nn.Embedding, front_BT: Tensor, memory: Memory) -> Tensor:
+    def _near(biases: Tensor, front_BT: Tensor, memory: Memory) -> Tensor:
         """[B, T, W]: the bias of every word by its distance from the front, as rows of a table."""
         width = len(memory.place_W)
         front_V = torch.arange(width + 1, device=front_BT.device)
         distance_VW = (memory.place_W - front_V[:, None]).clamp(-REACH, REACH) + REACH
-        return functional.embedding(front_BT, biases(distance_VW)[..., 0])
+        return functional.embedding(front_BT, functional.embedding(distance_VW, biases)[..., 0])
 
     # -- training: all actions of a batch at once ----------------------------------------------
 

@@ -112,7 +112,7 @@ class Quick:
         if c.front:
             parts["front"] = folded.front_FE.T
             self.near_attention = array(model.near_attention.weight)[:, 0]
-            self.near_copy = array(model.near_copy.weight)[:, 0]
+            self.near_copy = array(model.copy_biases())[:, 0]
         if c.attention != "none":
             parts["context"] = folded.context_HE.T
         if c.attention == "additive":

@@ -217,7 +217,8 @@ def make_setup(source: Source, config: Config, before: Vocab | None = None) -> S
     for table in source.tables("train"):
         counts.add(table)
     extra = read_vectors(config).words if config.train.vectors else []
-    vocab = build_vocab(counts, ontology, config.model, source.manifest.tokeniser or "words-1", before, extra)
+    tokeniser = source.manifest.tokeniser or "words-1"
+    vocab = build_vocab(counts, ontology, config.model, tokeniser, before, extra, config.train.rare)
     return Setup(config, vocab, ontology, counts.values)
 
 

@@ -35,8 +35,9 @@ MAX_CHARS = 16
 class Vocab:
     """The inventories of a model; `words` and `chars` start with two places for padding and unknown.
 
-    `domains` are those of a model that is given the domain, and `symbols_of` the labels and lexicon words that the
-    training rows of each hold, as symbols. `pieces` and `transformer`: word pieces and sizes of a pretrained model.
+    `singles` says which words are rare in training, `ascending` that its trees copy words in their order. `domains` are
+    those of a model that is given the domain, and `symbols_of` the labels and lexicon words that the training rows of
+    each hold, as symbols. `pieces` and `transformer`: word pieces and sizes of a pretrained model.
     """
 
     words: list[str]
@@ -47,6 +48,7 @@ class Vocab:
     lowercase: bool = True
     max_open: int = 32
     tokeniser: str = "words-1"
+    ascending: bool = False
     domains: list[str] = field(default_factory=list)
     symbols_of: list[list[int]] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
@@ -104,7 +106,7 @@ class Vocab:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, for the model directory."""
-        names = ("words", "chars", "labels", "lexicon", "singles", "lowercase", "max_open", "tokeniser")
+        names = ("words", "chars", "labels", "lexicon", "singles", "lowercase", "max_open", "tokeniser", "ascending")
         of_domains = ("domains", "symbols_of") if self.domains else ()
         of_pieces = ("pieces", "transformer") if self.pieces else ()
         return {name: getattr(self, name) for name in (*names, *of_domains, *of_pieces)}
@@ -117,6 +119,7 @@ class Counts:
         words: how often each word stands in an utterance.
         leaves: how often each word is a leaf; `generated`: those that were not copied.
         deepest: the most open nodes.
+        ascending: whether every row copies words in their order, each once.
         values: (label, words in lower case) of every node that holds words directly.
         labels_of, leaves_of: the labels and the leaves of each domain.
     """
@@ -126,6 +129,7 @@ class Counts:
         self.leaves: Counter[str] = Counter()
         self.generated: set[str] = set()
         self.deepest = 1
+        self.ascending = True
         self.values: set[tuple[str, str]] = set()
         self.labels_of: dict[str, set[str]] = {}
         self.leaves_of: dict[str, set[str]] = {}
@@ -144,6 +148,9 @@ class Counts:
         depth_N = np.cumsum((kind_N == Kind.NT).astype(np.int64) - (kind_N == Kind.RED))
         self.deepest = max(self.deepest, int(depth_N.max(initial=0)))
         row_N = np.repeat(np.arange(len(table)), np.diff(actions.offsets.to_numpy()))
+        copying = copy_N != GENERATED
+        later, same = np.diff(copy_N[copying]) > 0, np.diff(row_N[copying]) == 0
+        self.ascending &= bool((later | ~same).all())
         self.values |= _values(kind_N, depth_N, row_N, symbol_N)
         domains = table["domain"].combine_chunks().dictionary_encode()
         domain_N = domains.indices.to_numpy(zero_copy_only=False)[row_N]
@@ -185,6 +192,7 @@ def build_vocab(
     tokeniser: str = "words-1",
     before: Vocab | None = None,
     extra: Sequence[str] = (),
+    rare: int = 1,
 ) -> Vocab:
     """The inventories of a model.
 
@@ -195,6 +203,7 @@ def build_vocab(
         tokeniser: how `parse` will split text.
         before: of a model to start from, whose input words and characters stay known.
         extra: further input words, of which there are vectors.
+        rare: words seen so often at most are read as unknown now and then.
     """
     words: Counter[str] = Counter()
     for word, count in counts.words.items():
@@ -215,10 +224,11 @@ def build_vocab(
         chars=["<pad>", "<unk>", *sorted(characters)],
         labels=ontology.labels(),
         lexicon=sorted(generated),
-        singles=[False, False, *(words[word] == 1 for word in known)],
+        singles=[False, False, *(0 < words[word] <= rare for word in known)],
         lowercase=config.lowercase,
         max_open=deepest + 1,
         tokeniser=tokeniser,
+        ascending=counts.ascending and config.ascending,
     )
     if config.pretrained:
         folder = Path(config.pretrained)

@@ -21,6 +21,7 @@ from parser.config import ConfigError
 from parser.decode import Search
 from parser.ensemble import Ensemble
 from parser.naive import NaiveParse
+from parser.running import lines_of
 from parser.significance import pack, paired_bootstrap, unpack
 from parser.vocab import RED_SYMBOL
 
@@ -153,7 +154,7 @@ def test_a_broken_line_is_named(tmp_path):
     (tmp_path / "r.jsonl").write_text('{"key": 1}\n{"key"\n')
 
     with pytest.raises(ConfigError, match=r"r\.jsonl:2: not JSON"):
-        experiments.lines_of(tmp_path / "r.jsonl")
+        lines_of(tmp_path / "r.jsonl")
 
 
 @given(st.lists(st.booleans(), max_size=300))

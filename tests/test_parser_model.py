@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from grammar.actions import NT, RED, TER, Action, Kind, State
 from grammar.ontology import Ontology, loads
 from grammar.shard import ShardError
 from parser.batch import Examples, make_input
-from parser.decode import greedy, max_actions
+from parser.decode import Search, greedy, max_actions
 from parser.evaluate import gold_of
 from parser.legal import Legal, LegalState
 from parser.naive import NaiveParse, naive_loss
+from parser.vocab import Counts
 
 PUBLISHED = {
     "chars": "lstm",
@@ -32,6 +34,7 @@ VARIANTS = {
     "base": {},
     "published": PUBLISHED,
     "stack only, joint": {"stack": True, "history": False},
+    "words in any order": {"ascending": False},
     "no copy": {"copy": False},
     "no attention": {"attention": "none"},
     "marginal, two layers": {"marginal": True, "lexicon_min": 2, "encoder_layers": 2},
@@ -189,6 +192,33 @@ def assert_mask_equals_state(ontology: Ontology, rng: random.Random, budget: int
                 labels.index(action.symbol) + 1 if action.kind is Kind.NT else 0 if action == RED else len(labels) + 1
             )
         legal.take(torch.tensor(choices))
+
+
+def test_words_are_copied_in_their_order_where_training_does_so():
+    """An untrained model goes back to an earlier word only where a node needs one and none is left."""
+    backwards = {}
+    for ascending in (True, False):
+        setup, model, _, data = world(30, ascending=ascending)
+        assert setup.vocab.ascending == ascending
+        backwards[ascending] = 0
+        for row, parse in zip(data, Search(model, setup.vocab).parse([r["words"] for r in data]), strict=True):
+            copied = [at for at in parse.positions if at >= 0]
+            for before, after in pairwise(copied):
+                if after <= before:
+                    backwards[ascending] += 1
+                    assert not ascending or before == len(row["words"]) - 1
+    assert backwards[False] > 10 * backwards[True]
+
+
+def test_rows_that_copy_in_another_order_are_told():
+    setup, *_ = world(8)
+    assert setup.vocab.ascending
+    data = rows(8)
+    copying = next(row for row in data if sum(at >= 0 for at in row["copy"]) > 1)
+    copying["copy"] = [len(copying["words"]) - 1 - at if at >= 0 else at for at in copying["copy"]]
+    counts = Counts()
+    counts.add(table_of(data))
+    assert not counts.ascending
 
 
 def test_unknown_words_are_copied_letter_by_letter():

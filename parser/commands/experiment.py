@@ -18,6 +18,7 @@ def experiment(
     runs: Annotated[Path, typer.Option(help="Where models are kept; may be deleted.")] = Path("runs/experiments"),
     results: Annotated[Path, typer.Option(help="The folder of the lines of results.")] = Path("parser/results"),
     page: Annotated[Path | None, typer.Option(help="Write the table between its marks in this file.")] = None,
+    corpus: Annotated[list[str] | None, typer.Option(help="Run this corpus only. Repeatable.")] = None,
     variant: Annotated[list[str] | None, typer.Option(help="Run this variant only. Repeatable.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Run this seed only. Repeatable.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes; 0: one a core, or one where there is a GPU.")] = 0,
@@ -31,26 +32,28 @@ def experiment(
     Example: python -m parser experiment overnight --shards shards --page parser/README.md
     """
     with door.failures():
-        from parser import experiment as experiments
+        from parser.experiment import load
+        from parser.running import keys_of, lines_of, run_all
         from parser.tables import newest, put, table
 
-        plan = experiments.load(name)
+        plan = load(name)
         file = results / f"{plan.name}.jsonl"
         if not dry_run:
             where = door.device(device, 0)
             many = jobs or (1 if where.startswith("cuda") else os.cpu_count() or 1)
-            experiments.run_all(
+            run_all(
                 plan,
                 shards,
                 file,
                 runs,
                 device=where,
                 jobs=many,
-                only=variant or (),
+                corpora=corpus or (),
+                variants=variant or (),
                 seeds=seed or (),
                 report=lambda text: typer.echo(text, err=True),
             )
-        lines = newest(plan, experiments.lines_of(file), experiments.keys_of(plan, shards))
+        lines = newest(plan, lines_of(file), keys_of(plan, shards))
         text = table(plan, lines)
         typer.echo(text, nl=False)
         if page is not None:
