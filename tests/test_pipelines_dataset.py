@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from test_pipelines_convert import convert, corpus, hashes  # noqa: F401
@@ -50,6 +51,18 @@ def test_duckdb_and_polars_open_it(corpus: Path, tmp_path: Path) -> None:  # noq
     frame = polars.read_parquet(pattern)
     assert (rows, words, depth) == (5, int(frame["words"].list.len().sum()), frame["depth"].max()) == (5, 20, 3)
     assert shapes == frame["shape_hash"].n_unique() == 5
+
+
+def test_shards_are_packed_with_zstd_and_say_their_schema(corpus: Path, tmp_path: Path) -> None:  # noqa: F811
+    convert(corpus, tmp_path / "out", shards=2)
+    for path in sorted((tmp_path / "out").rglob("*.parquet")):
+        meta = pq.ParquetFile(path).metadata
+        groups = [meta.row_group(number) for number in range(meta.num_row_groups)]
+        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+        assert {column.compression for column in columns} <= {"ZSTD"}
+        assert meta.metadata[b"treewright.schema"].decode() == shard.SCHEMA_VERSION
+        wanted = shard.REJECTION_SCHEMA if path.parent.name == shard.REJECTED else shard.SCHEMA
+        assert pq.read_schema(path).equals(wanted, check_metadata=False)
 
 
 def test_the_card_tells_splits_licence_and_what_was_rejected(corpus: Path, tmp_path: Path) -> None:  # noqa: F811

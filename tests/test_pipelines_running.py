@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import socket
@@ -17,10 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from kill_rounds import rounds
 from memory_filesystem import MemoryFileSystem
+from typer.testing import CliRunner
 
 from grammar import shard
+from pipelines import bench, lock, publish, spill, storage
 from pipelines import convert as converting
-from pipelines import lock, publish, spill, storage
+from pipelines.__main__ import app
 from pipelines.bench import look, parts, run_arm
 from pipelines.bench_corpus import repeat_corpus, write_corpus
 from pipelines.convert import Options, describe, prepare, run
@@ -284,6 +287,22 @@ def test_progress_counts_what_is_done(tmp_path: Path) -> None:
     assert ranges.line(9.0) == "read 1.2 MB of 2.4 MB, 50%, 2,000 rows/s, 0:00:09 left"
 
 
+def test_a_terminal_shows_progress_and_a_file_does_not(tmp_path: Path, monkeypatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    job = Job(str(tmp_path), 1)
+    storage.write(job.work("reports", "0.json"), json.dumps({"read": 300, "rows_in": 7}).encode())
+    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Progress(job.build, 600):
+            patience = time.monotonic() + 60
+            while shown and "shards" not in stream.getvalue() and time.monotonic() < patience:
+                time.sleep(0.05)
+        assert ("read 300 B of 600 B, 50%; 0 shards written" in stream.getvalue()) == shown
+
+
 def test_too_many_rejected_of_a_finished_build_is_not_published(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "a.tsv").write_text(ROWS)
     with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
@@ -310,6 +329,28 @@ def test_the_plain_loop_and_beam_write_the_same_shards(tmp_path: Path) -> None:
     assert abs(sum(parts(tmp_path).values()) - 1) < 0.01
     seen = look(tmp_path)
     assert seen["rows_in_blocks"] > 0.99 and 0.6 < seen["distinct_lines_of_tags"] < 0.95
+
+
+def test_bench_tells_one_flat_object_and_ends_where_bytes_differ(monkeypatch) -> None:
+    def measured(arm: str, folder: Path, records: int, range_bytes: int = 0) -> bench.Cost:
+        cpu = {"plain": 1.0, "beam": 1.2, "beam2": 1.5, "usual": 3.6}[arm] * records / 30_000
+        return bench.Cost(arm, records, cpu, cpu, 100 + records / 1000, "" if arm == "usual" else marks[arm])
+
+    marks = {"plain": "a", "beam": "a", "beam2": "a"}
+    monkeypatch.setattr(bench, "measure", measured)
+    told = CliRunner().invoke(app, ["bench", "--records", "3000", "--json"])
+    assert told.exit_code == 0
+    found = json.loads(told.stdout)
+    assert all(isinstance(value, str | int | float | bool) for value in found.values())
+    assert (found["beam_over_plain_cpu"], found["usual_over_beam_cpu"], found["records_per_cpu_s"]) == (
+        1.2,
+        3.0,
+        25_000,
+    )
+    assert (found["plain_us_per_record"], found["peak_mb_300k"], found["peak_mb_3m"]) == (33.33, 101, 109)
+    marks["beam2"] = "b"
+    told = CliRunner().invoke(app, ["bench", "--records", "3000"])
+    assert told.exit_code == 1 and "are not the same bytes" in told.stdout
 
 
 def test_a_corpus_is_repeated_to_any_size(tmp_path: Path) -> None:
