@@ -105,6 +105,27 @@ def test_what_is_generated_beside_a_value_stays_with_its_like():
     assert {tree_of(one[0]) for one in drawn} == {"(area(name(Oslo))(no))", "(area(name(Bergen))(no))"}
 
 
+def test_a_generated_leaf_goes_with_the_words_that_name_it():
+    def count(words: str, leaf: str) -> dict:
+        return row(words, (Kind.NT, "nwr", -1), (Kind.TER, leaf, -1), (Kind.RED, "", -1))
+
+    zoos, golf = count("how many zoos", "kv:tourism=zoo"), count("two Golf Courses near here", "kv:leisure=golf_course")
+    books = count("which book stores", "kv:shop=books")
+    other = count("how many places to eat", "kv:amenity=restaurant")
+    plain = count("how many in all", "all")
+    table = table_of([zoos, golf, books, other, plain])
+    drawn = [Swap(table).draw(0.8, np.random.default_rng(seed)).to_pylist() for seed in range(40)]
+
+    assert {(" ".join(one[0]["words"]), one[0]["symbols"][1]) for one in drawn} == {
+        ("how many zoos", "kv:tourism=zoo"),
+        ("how many Golf Courses", "kv:leisure=golf_course"),
+        ("how many book", "kv:shop=books"),
+    }
+    assert {" ".join(one[2]["words"]) for one in drawn} >= {"which zoos stores", "which Golf Courses stores"}
+    assert all(one[3]["words"] == other["words"] and one[4]["words"] == plain["words"] for one in drawn)
+    assert all(set(one[i]["copy"]) == {-1} for one in drawn for i in range(5))
+
+
 @pytest.mark.parametrize("pool", [60, 1000])
 def test_every_epoch_draws_other_values_and_goes_on_anywhere(tmp_path, pool):
     shards = write_shards(tmp_path, 150, files=5)
