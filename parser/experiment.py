@@ -12,6 +12,9 @@
     [variants.base]                   # a config, and changes to it
     config = "base"
 
+    [variants.base.on.overnight]      # ... and changes on one corpus
+    train = { epochs = 36 }
+
     [variants.fine-tuned]             # train on other rows first, then on the target
     start = { data = { only = ["blocks"] } }
 
@@ -45,7 +48,8 @@ MOST_CANDIDATES = 3
 _KEYS = {
     "experiment": {"title", "baseline", "group", "seeds", "test", "corpora", "variants", "without", "beam"},
     "corpus": {"shards", "without", *SECTIONS},
-    "variant": {"config", "seeds", "start", "together", "ensemble", "choose", "beam", *SECTIONS},
+    "variant": {"config", "seeds", "on", "start", "together", "ensemble", "choose", "beam", *SECTIONS},
+    "change": {*SECTIONS},
 }
 
 
@@ -127,6 +131,9 @@ def load(name: str) -> Experiment:
         corpora=data["corpora"],
         variants=data["variants"],
     )
+    for variant, spec in made.variants.items():
+        if elsewhere := set(spec.get("on", {})) - set(made.corpora):
+            raise ConfigError(f"{name}: [variants.{variant}.on.{min(elsewhere)}] is of no corpus of this experiment")
     if made.baseline not in made.variants:
         raise ConfigError(f"{name}: baseline `{made.baseline}` is not one of the variants {', '.join(made.variants)}")
     seeds = data.get("seeds", [1])
@@ -148,8 +155,10 @@ def load(name: str) -> Experiment:
                 members = tuple(run for member in spec["ensemble"] for run in of_variant[member])
                 made.runs.append(Run(corpus, variant, 0, members=members, **shared))
                 continue
+            here = spec.get("on", {}).get(corpus, {})
+            _known(here, "change", f"{name}: [variants.{variant}.on.{corpus}]")
             for seed in spec.get("seeds", seeds):
-                stages = _stages(about, spec, seed)
+                stages = _stages(about, {**spec, **_merged(spec, here)}, seed)
                 auxiliary = spec.get("start", {}).get("auxiliary", 0)
                 if not 0 <= auxiliary <= MOST_CANDIDATES:
                     raise ConfigError(

@@ -133,6 +133,11 @@ def test_hashes_follow_what_is_changed_and_nothing_else(folder):
         ("seeds = [1, 2]", "seed = [1, 2]", "unknown key `seed`; known: .*seeds"),
         ("model = { copy = false }", "model = { coppy = false }", "`model.coppy`; the nearest is `model.copy`"),
         ('title = "Invented"', "title = Invented", "Invalid value"),
+        (
+            "[variants.no-copy]",
+            "[variants.plain.on.moon]\n[variants.no-copy]",
+            r"\[variants.plain.on.moon\] is of no corpus",
+        ),
         ("auxiliary = 2", "auxiliary = 4", "auxiliary must lie between 0 and 3"),
     ],
 )
@@ -141,6 +146,23 @@ def test_a_bad_plan_says_what_is_wrong(tmp_path, old, new, message):
 
     with pytest.raises((ConfigError, KeyError), match=message):
         experiments.load(str(tmp_path / "bad.toml"))
+
+
+def test_a_variant_may_have_settings_of_its_own_on_a_corpus(tmp_path):
+    plan = """
+    [corpora.one]
+    train = { epochs = 5 }
+    [corpora.two]
+    [variants.base]
+    train = { batch_size = 8 }
+    [variants.base.on.one]
+    train = { swap = 0.5, epochs = 7 }
+    """
+    (tmp_path / "plan.toml").write_text(plan)
+    one, two = experiments.load(str(tmp_path / "plan.toml")).runs
+
+    assert experiments.changed(one.stages[0]) == {"train.batch_size": 8, "train.epochs": 7, "train.swap": 0.5}
+    assert experiments.changed(two.stages[0]) == {"train.batch_size": 8}
 
 
 def test_every_experiment_that_comes_along_can_be_read():
