@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from grammar.ontology import Ontology
-from parser.columns import Ragged, columns
+from parser.columns import Ragged, columns, padded
 from parser.pretrained import Pieces, lined_up
 from parser.vocab import MAX_CHARS, PAD, Vocab
 
@@ -159,10 +159,11 @@ class Examples:
     def batch(self, index: Sequence[int] | np.ndarray) -> Batch:
         """Line up some examples."""
         rows, cols = np.asarray(index, dtype=np.int64), self.columns
-        surface_BW = cols.word_surface.pad(rows, -1)
+        surface_BW, word_BW, lexical_BW = padded((cols.word_surface, cols.word, cols.word_lexical), rows, (-1, PAD, -1))
         distinct, which = np.unique(surface_BW.clip(0), return_inverse=True)
         count = cols.symbol.lengths(rows)
-        steps = {f"{name}_BT": torch.from_numpy(getattr(cols, name).pad(rows, fill)) for name, fill in _FILL.items()}
+        made = padded([getattr(cols, name) for name in _FILL], rows, list(_FILL.values()))
+        steps = {f"{name}_BT": torch.from_numpy(column) for name, column in zip(_FILL, made, strict=True)}
         copy_BT = steps["copy_BT"].numpy()
         row, step = np.nonzero(copy_BT >= 0)
         symbol_BT = steps["symbol_BT"].numpy()
@@ -171,12 +172,12 @@ class Examples:
         nothing = torch.zeros(0, dtype=torch.long)
         order, under, sizes = self._levels(rows, count) if self.stack else (nothing, nothing, [])
         return Batch(
-            word_BW=torch.from_numpy(cols.word.pad(rows, PAD)),
+            word_BW=torch.from_numpy(word_BW),
             length_B=torch.from_numpy(cols.word.lengths(rows)),
             **_characters(self.characters[distinct], self.letters[distinct]),
             which_BW=torch.from_numpy(which.reshape(surface_BW.shape)),
             surface_BW=torch.from_numpy(surface_BW),
-            lexical_BW=torch.from_numpy(cols.word_lexical.pad(rows, -1)),
+            lexical_BW=torch.from_numpy(lexical_BW),
             domain_B=torch.from_numpy(self.domain[rows]),
             **_word_pieces(self._pieces_of(surface_BW, cols.word.lengths(rows)), self.splitter),
             real_BT=torch.from_numpy(np.arange(count.max())[None] < count[:, None]),

@@ -91,7 +91,8 @@ class Bench:
         torch.manual_seed(config.train.seed)
         torch.set_flush_denormal(True)
         self.model: Model = self.setup.build(device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.train.lr, fused=True)
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.train.lr, fused=True)
         self.loader = Loader(self.source, self.setup, pin=device.startswith("cuda"))
         self.figures: dict[str, float] = {"parameters": sum(p.numel() for p in self.model.parameters())}
 
@@ -126,16 +127,15 @@ class Bench:
             self.say(f"training, turn {turn + 1} of {rounds}")
             rates.append(product_rate(self.device, min(1.0, self.seconds), dtype))
             clock.start()
-            count = 0
-            while (passed := clock.spent()) < self.seconds or count < WARM_STEPS / rounds:
-                step = next(steps)
-                self._step(step)
-                count += 1
-                done += step.utterances
-                for batch in step.parts:
-                    actions += batch.actions
-                    flops += step_flops(self.model, batch)
+            seen: list[Step] = []
+            while (passed := clock.spent()) < self.seconds or len(seen) < WARM_STEPS / rounds:
+                seen.append(next(steps))
+                self._step(seen[-1])
             spent += passed
+            done += sum(step.utterances for step in seen)
+            batches = [batch for step in seen for batch in step.parts]
+            actions += sum(batch.actions for batch in batches)
+            flops += sum(step_flops(self.model, batch) for batch in batches)
             if peer:
                 self.say(f"peer, turn {turn + 1} of {rounds}")
                 peers.append(_peer_rates(peer))
@@ -237,7 +237,6 @@ class Bench:
         self.figures["optimizer_share_of_copy"] = rate * moved / copied
 
     def _step(self, step: Step) -> int:
-        self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.setup.config.train.lr
         self.optimizer.zero_grad(set_to_none=True)
@@ -248,7 +247,7 @@ class Bench:
                 loss = self.model(batch.to(self.device), self.setup.config.train.unk)
             (loss / step.utterances).backward()
             total += loss.detach()
-        clip(self.model, self.setup.config.train.clip)
+        clip(self.parameters, self.setup.config.train.clip)
         self.optimizer.step()
         if self.device == "cpu":
             total.item()
@@ -259,6 +258,7 @@ class Bench:
         setup = dataclasses.replace(self.setup, config=dataclasses.replace(self.setup.config, train=train))
         loader = Loader(self.source, setup, pin=self.device.startswith("cuda"))
         epoch = 0
+        self.model.train()
         while True:
             yield from loader.epoch(epoch)
             epoch += 1

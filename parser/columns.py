@@ -9,6 +9,7 @@ the columns are worked out when a block is read and stored nowhere.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +43,30 @@ class Ragged:
 
     def flat(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(values of the rows one after the other, number of the row within `index` of each)."""
+        places, owner = self.places(index)
+        return self.values[places], owner
+
+    def places(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(where the values of the rows stand, number of the row within `index` of each)."""
         lengths = self.lengths(index)
         owner = np.repeat(np.arange(len(index)), lengths)
         first = np.repeat(self.starts[index] - (np.cumsum(lengths) - lengths), lengths)
-        return self.values[first + np.arange(len(owner))], owner
+        return first + np.arange(len(owner)), owner
 
     def pad(self, index: np.ndarray, fill: int) -> np.ndarray:
         """[rows, longest] values, short rows filled up."""
-        lengths = self.lengths(index)
-        out = np.full((len(index), max(1, int(lengths.max()))), fill, dtype=np.int64)
-        out[np.arange(out.shape[1])[None] < lengths[:, None]] = self.flat(index)[0]
-        return out
+        return padded([self], index, [fill])[0]
+
+
+def padded(columns: Sequence[Ragged], index: np.ndarray, fills: Sequence[int]) -> list[np.ndarray]:
+    """`Ragged.pad` of columns whose rows are equally long, so that places are worked out once."""
+    lengths, (places, _) = columns[0].lengths(index), columns[0].places(index)
+    width = max(1, int(lengths.max()))
+    to = np.flatnonzero(np.arange(width)[None] < lengths[:, None])
+    lines = [np.full(len(index) * width, fill, dtype=np.int64) for fill in fills]
+    for line, column in zip(lines, columns, strict=True):
+        line[to] = column.values[places]
+    return [line.reshape(-1, width) for line in lines]
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,7 @@ def _run(
         take_over(model, setup.vocab, older[1], older[0].vocab)
     forward = torch.compile(model, dynamic=True) if settings.compile else model
     optimizer = torch.optim.AdamW(parts_of(model, settings), weight_decay=settings.weight_decay, fused=True)
+    parameters = list(model.parameters())  # the walk through all modules is not for every step
     loader = Loader(source, setup, group.rank, group.world, pin=device.startswith("cuda"))
     steps = sum(loader.steps(epoch) for epoch in range(settings.epochs))
     place: dict[str, Any] = {"epoch": 0, "batch": 0, "step": 0, "best": None, "cpu_seconds": 0.0}
@@ -168,8 +169,8 @@ def _run(
                 total += loss.detach()
             actions = sum(batch.actions for batch in step.parts)
             numbers = torch.tensor([actions, asked.is_set()], dtype=torch.float32, device=device)
-            total, actions_all, wish = group.add_up(model.parameters(), torch.cat([total[None], numbers])).unbind()
-            norm = clip(model, settings.clip)
+            total, actions_all, wish = group.add_up(parameters, torch.cat([total[None], numbers])).unbind()
+            norm = clip(parameters, settings.clip)
             optimizer.step()
             place |= {"step": place["step"] + 1, "batch": place["batch"] + 1}
             padding.append(describe_padding(step.parts))
@@ -222,15 +223,15 @@ def make_setup(source: Source, config: Config, before: Vocab | None = None) -> S
     return Setup(config, vocab, ontology, counts.values)
 
 
-def clip(model: torch.nn.Module, most: float) -> torch.Tensor:
+def clip(parameters: Sequence[torch.nn.Parameter], most: float) -> torch.Tensor:
     """Scale the gradient down to a norm of at most `most`; returns the norm that it had.
 
     On a CPU, where the norm is known at once, most steps are spared a pass over all gradients.
     """
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     if norm.device.type != "cpu" or not norm <= most:
-        torch.nn.utils.clip_grads_with_norm_(model.parameters(), most, norm)
+        torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
     return norm
 
 
