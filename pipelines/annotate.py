@@ -20,6 +20,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+import grammar
 from grammar import shard
 from pipelines import annotation, dry, lock, publish, runner, storage, unlabelled
 from pipelines.annotation import MANIFEST, Task
@@ -95,7 +96,8 @@ def prepare(options: Options) -> Plan:
     model = fingerprint(options.model)
     sizes = [size for size, _ in stamps]
     range_bytes = range_size(options.range_bytes, sum(sizes), 1 << 20)
-    said = [annotation.SCHEMA_VERSION, corpus, sources, stamps, range_bytes, options.column, model, options.domain]
+    said = [grammar.__version__, annotation.SCHEMA_VERSION, corpus, sources, stamps, range_bytes, options.column]
+    said += [model, options.domain, options.batch_size, options.threads]  # the last two show in the last bit of scores
     build = publish.build_of(output, hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16])
     task = Task(build, options.model, model, options.column, options.batch_size, options.threads, options.domain)
     return Plan(output, corpus, sources, sizes, range_bytes, task)

@@ -110,6 +110,21 @@ def test_a_run_that_died_goes_on(model: Path, text: Path, tmp_path: Path, monkey
         run(replace(options, overwrite=True))
 
 
+def test_other_inputs_options_or_models_begin_anew(model: Path, text: Path, tmp_path: Path) -> None:
+    options = Options(str(model), [str(text)], str(tmp_path / "out"))
+    builds = [prepare(options).task.build for _ in range(2)]
+    for change in ({"batch_size": 7}, {"range_bytes": 100}, {"corpus": "other"}):
+        builds.append(prepare(replace(options, **change)).task.build)
+    shutil.copytree(model, tmp_path / "model")
+    assert prepare(replace(options, model=str(tmp_path / "model"))).task.build == builds[0]
+    Confidence(temperature=0.5, power=1.0).save(tmp_path / "model")
+    builds.append(prepare(replace(options, model=str(tmp_path / "model"))).task.build)
+    text.write_text("play jazz\n")
+    builds.append(prepare(options).task.build)
+    assert len(set(builds)) == len(builds) - 1 and builds[0] == builds[1]
+    assert prepare(replace(options, max_rejected=0.5, overwrite=True, workers=2)).task.build == builds[-1]
+
+
 def test_too_many_rejected_are_not_published_and_not_parsed_again(
     model: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
