@@ -209,14 +209,14 @@ class _Watch:
         page, tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
         while not self._done.wait(0.1):
             held = 0
-            for pid, fields in _tree(self.pid):
+            for pid, fields in processes(self.pid):
                 held += int(fields[21]) * page
                 self._spent[pid] = (int(fields[11]) + int(fields[12])) / tick
             self.peak_mb = max(self.peak_mb, held / 1e6)
 
 
-def _tree(root: int) -> list[tuple[int, list[str]]]:
-    """(process, fields of its `stat` after the name) of a process and all below it."""
+def processes(root: int) -> list[tuple[int, list[str]]]:
+    """(number, fields of `/proc/NUMBER/stat` after the name) of a process and all below it."""
     found: dict[int, list[str]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():

@@ -5,8 +5,8 @@
 
 Every third round replaces a data set of other rows: until the new one is there, the old one must stand whole. An
 undisturbed run is timed first, from the moment at which its first file appears (the interpreter and Beam have started
-by then) to its end; each round draws its moment uniformly from that time. At the end it says how many runs were killed
-in which step.
+by then) to its end; each round draws its moment uniformly from that time. Time is processor time, so that other work
+of the machine moves no moment to an earlier step. At the end it says how many runs were killed in which step.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections import Counter
 from pathlib import Path
 
 from grammar import shard
+from pipelines.bench import processes
 from pipelines.bench_corpus import write_corpus
 from pipelines.convert import Options, run
 from pipelines.formats import expand, plan
@@ -89,10 +90,10 @@ def rounds(count: int, seed: int, workers: int = 1, records: int = 60_000) -> Co
         corpus, other = folder / "0" / "corpus", folder / "1" / "corpus"
         convert(other, folder / "old")
         old = hashes(folder / "old")
-        _, process = start(corpus, folder / "whole", workers)
-        began = _begins(folder / "whole")
+        pid, process = start(corpus, folder / "whole", workers)
+        began = _begins(folder / "whole", pid)
+        took = _works(pid) - began
         wait(process)
-        took = time.monotonic() - began
         wanted = hashes(folder / "whole")
         steps = _Steps(corpus, folder / "whole")
         rows, findings = verify(folder / "whole")
@@ -107,7 +108,7 @@ def rounds(count: int, seed: int, workers: int = 1, records: int = 60_000) -> Co
                 shutil.copytree(folder / "old", output)
             moment = rng.uniform(0, took)
             pid, process = start(corpus, output, workers)
-            time.sleep(max(0.0, _begins(output) + moment - time.monotonic()))
+            _works(pid, _begins(output, pid) + moment)
             os.kill(pid, signal.SIGKILL)
             wait(process)
             step, state = steps.left(output, wanted, old if replacing else {})
@@ -120,21 +121,38 @@ def rounds(count: int, seed: int, workers: int = 1, records: int = 60_000) -> Co
             if sorted(path.name for path in output.parent.iterdir()) != ["out"]:
                 raise Wrong(f"round {number}: {sorted(path.name for path in output.parent.iterdir())} is left over")
             print(
-                f"round {number + 1:>2}: killed after {moment:5.2f} of {took:.2f} s, {step}: {state}; "
+                f"round {number + 1:>2}: killed after {moment:5.2f} of {took:.2f} CPU-s, {step}: {state}; "
                 f"again: {time.monotonic() - began:.2f} s, same bytes",
                 flush=True,
             )
     return fell
 
 
-def _begins(output: Path) -> float:
-    """Wait until a run has written its first file; that moment."""
+def _begins(output: Path, pid: int) -> float:
+    """Wait until a run has written its first file; the seconds of CPU that it has taken by then."""
     patience = time.monotonic() + 600
     while not list(output.parent.glob(f".{output.name}.*.build/work/*/*")):
         if time.monotonic() > patience:
             raise Wrong("a run wrote nothing in ten minutes")
         time.sleep(0.001)
-    return time.monotonic()
+    return _cpu(pid)
+
+
+def _works(pid: int, until: float = float("inf")) -> float:
+    """Wait until a run has taken so many seconds of CPU, or has ended; the seconds that it has taken by then."""
+    while (seen := _cpu(pid)) < until and not _ended(pid):
+        time.sleep(0.002)
+    return seen
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU of a process and all below it, those that have ended included."""
+    return sum(sum(map(int, fields[11:15])) for _, fields in processes(pid)) / os.sysconf("SC_CLK_TCK")
+
+
+def _ended(pid: int) -> bool:
+    """Whether nothing is left of it but its number, which is ours until it is waited for."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 class _Steps:
