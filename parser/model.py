@@ -27,8 +27,9 @@ from parser.vocab import RED_SYMBOL, Vocab
 
 NEVER = -1e9
 FOREIGN = -1e4
-"""Added to the scores of what a domain does not have, or training never does: no chance, but a better one than what is
-not legal."""
+"""Added to the scores of symbols that a domain does not have: no chance, but a better one than what is not legal."""
+PASSED = -5e3
+"""Added to the copy scores of words before the front, where training never copies them: no chance, but a better one."""
 REACH = 10
 """Distances from the front pointer beyond this count as this."""
 
@@ -89,7 +90,7 @@ class Model(nn.Module):
             nn.init.zeros_(self.near_copy.weight)
             # Where training copies in order, words before the front have no chance while another place is legal.
             passed = torch.arange(2 * REACH + 1)[:, None] < REACH
-            self.register_buffer("passed", passed * (FOREIGN if vocab.ascending else 0.0), persistent=False)
+            self.register_buffer("passed", passed * (PASSED if vocab.ascending else 0.0), persistent=False)
             self.passed: Tensor
         if config.attention == "dot":
             self.query = nn.Linear(features, E, bias=False)
