@@ -193,7 +193,7 @@ class Convert(beam.PTransform):
         # Ranges have names, so grouping by these deals them to workers, at an eighth of the steps of a Reshuffle.
         ranges = (
             begin
-            | "sources" >> beam.Create(self.sources)
+            | "sources" >> beam.Create(self.sources, reshuffle=False)
             | "plan" >> beam.FlatMapTuple(lambda number, source: ranges_of(number, source, size))
             | "deal ranges" >> beam.GroupByKey()
         )

@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 from grammar import shard
 from pipelines import dataset
 from pipelines.hashes import repeated, value_marks
-from pipelines.index import Steps
 
 KEYS = ("utterance", "template", "shape")
 TOGETHER = 16_000_000
@@ -135,7 +134,7 @@ def _values(
     """(number of a batch's first row, marks of its values, row of each within the batch)"""
     first = 0
     for batch in dataset.batches(root, manifest, split, ["actions", "symbols"], coded=["symbols.list.element"]):
-        marks, row = value_marks(Steps(batch["actions"], batch["symbols"]))
+        marks, row = value_marks(batch["actions"], batch["symbols"])
         mine = marks % parts == part if parts > 1 else slice(None)
         yield first, marks[mine], row[mine]
         first += batch.num_rows

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from grammar import shard
 from grammar.actions import GENERATED, Kind, oracle
 from grammar.tree import Leaf, Tree
-from pipelines.hashes import normalise, shape_texts, template_texts, value_texts
+from pipelines.hashes import normalise, shape_texts, template_texts, value_marks, value_texts
 from pipelines.index import Steps, indexed_table
 
 
@@ -62,6 +62,9 @@ def test_columns_are_what_a_walk_finds(pairs: list[tuple[Tree, bool]]) -> None:
     steps = Steps(*(table[name].combine_chunks() for name in ("actions", "symbols")))
     templates = template_texts(table["words"].combine_chunks(), table["copy"].combine_chunks(), steps)
     texts, which, owner = value_texts(steps)
+    marks, owner_of_mark = value_marks(*(table[name].combine_chunks() for name in ("actions", "symbols")))
+    assert owner_of_mark.tolist() == owner.tolist()
+    assert len(set(zip(marks.tolist(), which.tolist(), strict=True))) == len(set(marks.tolist())) == len(texts)
     for number, row in enumerate(made.to_pylist()):
         parents, depth, template, values = walk(row)
         assert (row["parent"], row["depth"], templates[number].as_py()) == (parents, depth, template)
