@@ -95,8 +95,8 @@ def load(directory: str | Path | Sequence[str | Path], device: str = "cpu", doma
     """
     from parser.checkpoint import CheckpointError, load_model
     from parser.confidence import Confidence
+    from parser.domains import of_domain
     from parser.ensemble import Ensemble
-    from parser.model import of_domain
 
     directories = [directory] if isinstance(directory, str | Path) else list(directory)
     loaded = [load_model(each, device) for each in directories]

@@ -16,7 +16,7 @@ from parser.batch import Input
 from parser.config import ModelConfig
 from parser.dropout import Dropout
 from parser.pretrained import Shape, Transformer
-from parser.vocab import PAD, UNK, Vocab
+from parser.vocab import PAD, Vocab
 
 
 class Characters(nn.Module):
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         shape: Any = vocab.transformer
         self.pretrained = Transformer(Shape(**shape)) if shape else None
         width += self.pretrained.shape.width if self.pretrained is not None else 0
-        # The domain comes last, so that `model.of_domain` can fold it into a bias.
+        # The domain comes last, so that `domains.of_domain` can fold it into a bias.
         self.width = width
         self.domain = nn.Embedding(len(vocab.domains), config.domain_dim) if vocab.domains else None
         width += config.domain_dim if vocab.domains else 0
@@ -79,7 +79,9 @@ class Encoder(nn.Module):
         self.backwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
         self.dropout = Dropout(config.dropout)
         self.register_buffer("rare", torch.tensor(vocab.singles), persistent=False)
+        self.register_buffer("unknown", torch.tensor([vocab.unknown(word) for word in vocab.words]), persistent=False)
         self.rare: Tensor
+        self.unknown: Tensor
 
     def forward(self, inputs: Input, unk: float = 0.0) -> tuple[Tensor, Tensor]:
         """(states [B, W, E], final states of both directions [B, E]).
@@ -91,7 +93,7 @@ class Encoder(nn.Module):
         word_BW = inputs.word_BW
         if unk:
             drop = self.rare[word_BW] & (torch.rand(word_BW.shape, device=word_BW.device) < unk)
-            word_BW = word_BW.masked_fill(drop, UNK)
+            word_BW = torch.where(drop, self.unknown[word_BW], word_BW)
         x = self.embed(word_BW)
         if self.characters is not None:
             x = torch.cat([x, functional.embedding(inputs.which_BW, self.characters(inputs))], -1)

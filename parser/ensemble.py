@@ -17,9 +17,10 @@ from torch.nn import functional
 from parser.batch import make_input
 from parser.checkpoint import CheckpointError
 from parser.decode import Parse, _lstm, _of, _Stack, max_actions, merged, parse_of
+from parser.domains import of_domain
 from parser.folded import Folded
 from parser.legal import LegalState
-from parser.model import NEVER, Model, of_domain
+from parser.model import NEVER, Model
 from parser.vocab import RED_SYMBOL, Vocab
 
 

@@ -13,8 +13,9 @@ from grammar.actions import GENERATED, Action, Kind, build
 from grammar.ontology import Ontology
 from grammar.tree import Tree
 from parser.decode import Parse, Search
+from parser.domains import of_domain
 from parser.metrics import Score, slices_of
-from parser.model import Model, of_domain
+from parser.model import Model
 from parser.quick import Quick
 from parser.vocab import UNK, Vocab
 

@@ -12,24 +12,22 @@ test holds it to, `decode` takes one action at a time.
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from parser.batch import Batch, Input
 from parser.config import ModelConfig
+from parser.domains import Domains
 from parser.dropout import Dropout
 from parser.encoder import Encoder, rows_at
 from parser.legal import Legal
-from parser.vocab import RED_SYMBOL, Vocab
+from parser.vocab import Vocab
 
 NEVER = -1e9
-FOREIGN = -1e4
-"""Added to the scores of symbols that a domain does not have: no chance, but a better one than what is not legal."""
 PASSED = -5e3
-"""Added to the copy scores of words before the front, where training never copies them: no chance, but a better one."""
+"""Added to the copy scores of words before the front, where training never copies them: no chance, but a better one
+than a symbol of another domain has."""
 REACH = 10
 """Distances from the front pointer beyond this count as this."""
 
@@ -101,7 +99,7 @@ class Model(nn.Module):
             self.energy = nn.Linear(H, 1, bias=False)
         self.hidden = nn.Linear(features + (E if config.attention != "none" else 0), H)
         self.symbols = nn.Linear(H, self.S)
-        self.domains = _Domains(vocab, config, H) if vocab.domains else None
+        self.domains = Domains(vocab, config, H) if vocab.domains else None
         self.pointer = nn.Linear(H, E, bias=False) if config.copy else None
         self.kinds = None if config.joint else nn.Linear(H, 3)
         self.dropout = Dropout(config.dropout if config.decoder_dropout < 0 else config.decoder_dropout)
@@ -391,76 +389,6 @@ class Model(nn.Module):
             node = self.composed(label_NA[red], total / many[:, None])
             vectors_NA = vectors_NA.index_copy(0, red, node.to(vectors_NA.dtype))
         return vectors_NA
-
-
-class _Domains(nn.Module):
-    """The output layers of a model that is given the domain: shared or one for each, and what each domain has.
-
-    D domains   O symbols with a layer of their own in every domain: the last O of S
-    """
-
-    def __init__(self, vocab: Vocab, config: ModelConfig, hidden: int) -> None:
-        super().__init__()
-        own = {"shared": 0, "ter": len(vocab.lexicon), "both": vocab.symbols}[config.domains]
-        self.own, count = own, len(vocab.domains)
-        bound = hidden**-0.5  # as in nn.Linear
-        if own:
-            self.weight_DOH = nn.Parameter(torch.empty(count, own, hidden).uniform_(-bound, bound))
-            self.bias_DO = nn.Parameter(torch.empty(count, own).uniform_(-bound, bound))
-        foreign_DS = torch.full((count, vocab.symbols), FOREIGN)
-        for row, symbols in zip(foreign_DS, vocab.symbols_of, strict=True):
-            row[[RED_SYMBOL, *symbols]] = 0.0
-        self.register_buffer("foreign_DS", foreign_DS, persistent=False)
-        self.foreign_DS: Tensor
-
-    def forward(self, hidden_BTH: Tensor, shared: nn.Linear, domain_B: Tensor) -> Tensor:
-        """[B, T, S] scores."""
-        common = shared.out_features - self.own
-        scores = functional.linear(hidden_BTH, shared.weight[:common], shared.bias[:common])
-        if self.own:
-            own = torch.baddbmm(self.bias_DO[domain_B][:, None], hidden_BTH, self.weight_DOH[domain_B].mT)
-            scores = torch.cat([scores, own], -1)
-        return scores + self.foreign_DS[domain_B][:, None]
-
-    def layer(self, shared: nn.Linear, domain: int) -> tuple[Tensor, Tensor]:
-        """(weight [S, H], bias [S]) of one domain."""
-        common = shared.out_features - self.own
-        weight, bias = shared.weight[:common], shared.bias[:common]
-        if self.own:
-            weight = torch.cat([weight, self.weight_DOH[domain]])
-            bias = torch.cat([bias, self.bias_DO[domain]])
-        return weight, bias + self.foreign_DS[domain]
-
-
-@torch.no_grad()
-def of_domain(model: Model, vocab: Vocab, domain: str) -> Model:
-    """The model of one domain, without domains: what they add is folded into biases, so parsing costs no more.
-
-    Args:
-        model, vocab: of a model that is given the domain; others are returned as they are.
-        domain: its name.
-
-    Raises:
-        KeyError: the model does not know it.
-    """
-    if model.domains is None or model.encoder.domain is None:
-        return model
-    number = vocab.domain(domain)
-    plain = Model(
-        dataclasses.replace(vocab, domains=[], symbols_of=[]),
-        model.legal,
-        dataclasses.replace(model.config, domains="none"),
-    ).to(model.embed.weight.device)
-    weights = {k: v for k, v in model.state_dict().items() if not k.startswith(("domains.", "encoder.domain."))}
-    weights["symbols.weight"], weights["symbols.bias"] = model.domains.layer(model.symbols, number)
-    vector = model.encoder.domain.weight[number]
-    for side in ("forwards", "backwards"):
-        name = f"encoder.{side}.0."
-        words, domains = weights[f"{name}weight_ih_l0"].split([plain.encoder.width, len(vector)], 1)
-        weights[f"{name}weight_ih_l0"] = words
-        weights[f"{name}bias_ih_l0"] = weights[f"{name}bias_ih_l0"] + domains @ vector
-    plain.load_state_dict(weights)
-    return plain.train(model.training)
 
 
 def lstm_step(cell: nn.LSTMCell, gates_N4H: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ The symbols of one decision share one number line, `S` long, followed by the utt
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +28,7 @@ from parser.pretrained import Pieces, Shape, read_pieces
 
 PAD, UNK = 0, 1
 RED_SYMBOL = 0
+_DIGIT = re.compile(r"\d")
 MAX_CHARS = 16
 """Longer words are read by their first characters."""
 
@@ -35,9 +37,10 @@ MAX_CHARS = 16
 class Vocab:
     """The inventories of a model; `words` and `chars` start with two places for padding and unknown.
 
-    `singles` says which words are rare in training, `ascending` that its trees copy words in their order. `domains` are
-    those of a model that is given the domain, and `symbols_of` the labels and lexicon words that the training rows of
-    each hold, as symbols. `pieces` and `transformer`: word pieces and sizes of a pretrained model.
+    `singles` says which words are rare in training, `digits` that unknown numbers are read by their form, `ascending`
+    that its trees copy words in their order. `domains` are those of a model that is given the domain, and `symbols_of`
+    the labels and lexicon words that the training rows of each hold, as symbols. `pieces` and `transformer`: word
+    pieces and sizes of a pretrained model.
     """
 
     words: list[str]
@@ -46,6 +49,7 @@ class Vocab:
     lexicon: list[str]
     singles: list[bool]
     lowercase: bool = True
+    digits: bool = False
     max_open: int = 32
     tokeniser: str = "words-1"
     ascending: bool = False
@@ -72,8 +76,13 @@ class Vocab:
         return 1 + len(self.labels) + len(self.lexicon)
 
     def word(self, word: str) -> int:
-        """The id of an input word; UNK when it is not known."""
-        return self._word.get(word.lower() if self.lowercase else word, UNK)
+        """The id of an input word; of `unknown` when it is not known."""
+        word = word.lower() if self.lowercase else word
+        return self._word[word] if word in self._word else self.unknown(word)
+
+    def unknown(self, word: str) -> int:
+        """The id that a word has without its own: UNK, or that of its form."""
+        return self._word.get(_form(word), UNK) if self.digits else UNK
 
     def spelling(self, word: str) -> list[int]:
         """The ids of a word's first characters, at most MAX_CHARS; never empty."""
@@ -106,7 +115,8 @@ class Vocab:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, for the model directory."""
-        names = ("words", "chars", "labels", "lexicon", "singles", "lowercase", "max_open", "tokeniser", "ascending")
+        inventories = ("words", "chars", "labels", "lexicon", "singles")
+        names = (*inventories, "lowercase", "digits", "max_open", "tokeniser", "ascending")
         of_domains = ("domains", "symbols_of") if self.domains else ()
         of_pieces = ("pieces", "transformer") if self.pieces else ()
         return {name: getattr(self, name) for name in (*names, *of_domains, *of_pieces)}
@@ -185,6 +195,11 @@ def _values(kind_N: np.ndarray, depth_N: np.ndarray, row_N: np.ndarray, symbol_N
     return set(zip(distinct["label"].to_pylist(), distinct["text"].to_pylist(), strict=True))
 
 
+def _form(word: str) -> str:
+    """The word with all its digits alike; empty for a word without any."""
+    return _DIGIT.sub("0", word) if _DIGIT.search(word) else ""
+
+
 def build_vocab(
     counts: Counts,
     ontology: Ontology,
@@ -213,11 +228,12 @@ def build_vocab(
         generated |= {word for word, count in counts.leaves.items() if count >= config.lexicon_min}
     known = sorted(words, key=lambda word: (-words[word], word))[: config.words_max or None]
     characters = {char for word in counts.words for char in word}
+    if config.digits:
+        known += sorted({_form(word) for word in words} - {"", *known})
     if before is not None:
-        known += [word for word in before.words[2:] if word not in words]
+        known = list(dict.fromkeys([*known, *before.words[2:]]))
         characters |= set(before.chars[2:])
-    here = set(known)
-    known += [word for word in dict.fromkeys(extra) if word not in here]
+    known = list(dict.fromkeys([*known, *extra]))
     deepest = max([counts.deepest, *map(ontology.height, ontology.labels())])
     vocab = Vocab(
         words=["<pad>", "<unk>", *known],
@@ -226,6 +242,7 @@ def build_vocab(
         lexicon=sorted(generated),
         singles=[False, False, *(0 < words[word] <= rare for word in known)],
         lowercase=config.lowercase,
+        digits=config.digits,
         max_open=deepest + 1,
         tokeniser=tokeniser,
         ascending=counts.ascending and config.ascending,

@@ -250,3 +250,34 @@ def test_input_marks_equal_words():
 
     assert made.surface_BW[0, 0] == made.surface_BW[0, 2] != made.surface_BW[0, 1]
     assert made.surface_BW[1].tolist() == [made.surface_BW[0, 1].item(), -1, -1]
+
+
+def test_numbers_are_read_by_their_form_where_unknown():
+    data = rows(8)
+    for row, number in zip(data, ["20", "37", "1291", "7:30", "20", "20", "0", "x1"], strict=True):
+        row["words"] = [*row["words"], number]
+    vocab = setup_of(data, tiny(digits=True)).vocab
+
+    assert [vocab.words[vocab.word(word)] for word in ("20", "99", "4711", "9:15", "Y7")] == [
+        "20",
+        "00",
+        "0000",
+        "0:00",
+        "<unk>",
+    ]
+    assert [vocab.words[vocab.unknown(word)] for word in ("1291", "milk")] == ["0000", "<unk>"]
+    assert setup_of(data, tiny()).vocab.word("4711") == 1
+
+
+def test_rare_numbers_are_read_by_their_form_now_and_then():
+    data = rows(4)
+    data[0]["words"] = [*data[0]["words"], "1291"]
+    setup = setup_of(data, tiny(digits=True))
+    encoder = setup.build("cpu").encoder
+    inputs = make_input([["1291"], ["0000"]], setup.vocab)
+    encoder.characters = None  # spelling stays as it is
+    encoder.forwards[0] = encoder.backwards[0] = torch.nn.LSTM(8, 6, batch_first=True)
+
+    (as_itself, form), _ = encoder(inputs)
+    (now, _), _ = encoder(inputs, unk=1.0)
+    assert torch.equal(now, form) and not torch.equal(as_itself, form)

@@ -14,8 +14,8 @@ from parsing import rows, setup_of, table_of, tiny, write_shards
 from parser.batch import Examples
 from parser.checkpoint import CheckpointError, load_model
 from parser.config import Config, ConfigError, DataConfig, from_dict
+from parser.domains import of_domain
 from parser.evaluate import Searchers
-from parser.model import of_domain
 from parser.order import drawn_of
 from parser.remote import Remote
 from parser.selection import Selection, source_of
