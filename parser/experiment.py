@@ -18,6 +18,9 @@
     [variants.fine-tuned]             # train on other rows first, then on the target
     start = { data = { only = ["blocks"] } }
 
+    [variants.after-all-others]       # ... on all domains but the target
+    start = { others = true, train = { epochs = 8 } }
+
     [variants.ensemble]               # the models of other variants, all seeds, together
     ensemble = ["base"]
 
@@ -50,6 +53,7 @@ _KEYS = {
     "corpus": {"shards", "without", *SECTIONS},
     "variant": {"config", "seeds", "on", "start", "together", "ensemble", "choose", "beam", *SECTIONS},
     "change": {*SECTIONS},
+    "start": {"auxiliary", "others", *SECTIONS},
 }
 
 
@@ -149,6 +153,7 @@ def load(name: str) -> Experiment:
                 "test": made.test,
                 "beam": spec.get("beam", data.get("beam", 1)),
             }
+            _known(spec.get("start", {}), "start", f"{name}: [variants.{variant}] start")
             if "choose" in spec:
                 continue
             if "ensemble" in spec:
@@ -188,7 +193,10 @@ def _stages(about: Mapping[str, Any], spec: Mapping[str, Any], seed: int) -> tup
     # What the target says of its rows does not hold for what comes before it.
     first = _merged(base, {k: v for k, v in about.items() if k != "data"}, {"model": spec.get("model", {})}, start)
     first["train"]["seed"] = seed
-    first["data"] = {"by": about.get("data", {}).get("by", "domain"), **start.get("data", {})}
+    target_rows = about.get("data", {})
+    first["data"] = {"by": target_rows.get("by", "domain"), **start.get("data", {})}
+    if spec["start"].get("others"):
+        first["data"]["without"] = target_rows.get("only", [])
     return configs.from_dict(first), configs.from_dict(target)
 
 

@@ -52,6 +52,11 @@ config = "tiny"
 start = { auxiliary = 2, train = { epochs = 1 } }
 seeds = [1]
 
+[variants.after-others]
+config = "tiny"
+start = { others = true, train = { epochs = 1 } }
+seeds = [1]
+
 [variants.together]
 config = "tiny"
 model = { domains = "ter" }
@@ -90,7 +95,7 @@ def test_an_experiment_runs_once_and_shows_its_table(folder):
     assert (folder / "results" / "plan.jsonl").read_text() == text, "runs with a line are skipped"
     lines = [json.loads(line) for line in text.splitlines()]
     places = [(line["corpus"], line["variant"], line["seed"]) for line in lines]
-    assert len(set(places)) == len(places) == 12
+    assert len(set(places)) == len(places) == 14
     for line in lines:
         hits = np.concatenate([unpack(packed) for packed in line["test"]["hits"].values()])
         assert hits.mean() == pytest.approx(line["test"]["exact_match"])
@@ -99,6 +104,9 @@ def test_an_experiment_runs_once_and_shows_its_table(folder):
     assert started["auxiliary"]["chosen"] in [tried for tried, _ in started["auxiliary"]["dev"]]
     assert "PlayMusicIntent" not in started["auxiliary"]["chosen"]
     assert started["settings"][1]["data.only"] == ["PlayMusicIntent"]
+    after = next(line for line in lines if line["variant"] == "after-others" and line["corpus"] == "few")
+    assert after["settings"][0]["data.without"] == after["settings"][1]["data.only"] == ["PlayMusicIntent"]
+    assert after["test"]["n"] == started["test"]["n"] and "abstention" not in after
     together = next(line for line in lines if line["variant"] == "together" and line["corpus"] == "few")
     assert together["test"]["n"] == started["test"]["n"] < 25, "evaluated on the target alone"
     assert "data.only" not in together["settings"][0] and together["settings"][0]["data.rows"] == 20
@@ -138,6 +146,7 @@ def test_hashes_follow_what_is_changed_and_nothing_else(folder):
             "[variants.plain.on.moon]\n[variants.no-copy]",
             r"\[variants.plain.on.moon\] is of no corpus",
         ),
+        ("auxiliary = 2", "auxilliary = 2", r"\[variants.started\] start: unknown key `auxilliary`"),
         ("auxiliary = 2", "auxiliary = 4", "auxiliary must lie between 0 and 3"),
     ],
 )
