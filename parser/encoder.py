@@ -98,7 +98,7 @@ class Encoder(nn.Module):
         if self.characters is not None:
             x = torch.cat([x, functional.embedding(inputs.which_BW, self.characters(inputs))], -1)
         if self.pretrained is not None:
-            x = torch.cat([x, rows_at(self.pretrained(inputs.piece_BP, inputs.pieces_B), inputs.first_BW)], -1)
+            x = torch.cat([x, rows_at(self.pretrained.read(inputs.piece_BP, inputs.pieces_B), inputs.first_BW)], -1)
         if self.domain is not None:
             x = torch.cat([x, self.domain(inputs.domain_B)[:, None].expand(-1, x.size(1), -1)], -1)
         place = torch.arange(word_BW.size(1), device=word_BW.device)[None]

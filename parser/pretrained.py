@@ -24,6 +24,8 @@ from parser.config import ConfigError
 
 UNKNOWN, BEGIN, END = "[UNK]", "[CLS]", "[SEP]"
 MOST_PIECES = 512
+MOST_KEPT = 1 << 30
+"""Bytes of states that training holds where the transformer is frozen: of 60,000 utterances of nine words, 384 wide."""
 _FIELDS = {
     "width": "hidden_size",
     "heads": "num_attention_heads",
@@ -123,6 +125,15 @@ class Transformer(nn.Module):
         self.kinds = nn.Embedding(2, shape.width)
         self.norm = nn.LayerNorm(shape.width, shape.epsilon)
         self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
+        self.kept = Kept()
+
+    def read(self, piece_BP: Tensor, length_B: Tensor) -> Tensor:
+        """`forward`; in training without gradients, so where it is frozen, each utterance is read once."""
+        frozen = not self.words.weight.requires_grad
+        if self.training and frozen and not torch.compiler.is_compiling():
+            return self.kept(self, piece_BP, length_B)
+        states: Tensor = self(piece_BP, length_B)
+        return states
 
     def forward(self, piece_BP: Tensor, length_B: Tensor) -> Tensor:
         """[B, P, D] states of the last layer.
@@ -177,6 +188,35 @@ class Transformer(nn.Module):
             self.load_state_dict({mine: found[theirs].float() for mine, theirs in names.items()})
         except (KeyError, RuntimeError) as error:
             raise ConfigError(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
+
+
+class Kept:
+    """States of utterances that a frozen transformer has read, up to a size; what came later is read again each time.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self.most, self.size = most, 0
+        self.states: dict[bytes, Tensor] = {}
+
+    def __call__(self, transformer: Transformer, piece_BP: Tensor, length_B: Tensor) -> Tensor:
+        """[B, P, D], zero beyond an utterance's end; for the arguments see `Transformer.forward`."""
+        rows, lengths = piece_BP.cpu().numpy(), length_B.tolist()
+        keys = [row[:length].tobytes() for row, length in zip(rows, lengths, strict=True)]
+        here = {key: self.states[key] for key in keys if key in self.states}
+        new = list({key: at for at, key in enumerate(keys) if key not in here}.values())
+        if new:
+            longest = max(lengths[at] for at in new)
+            with torch.no_grad():
+                read = transformer(piece_BP[new, :longest], length_B[new])
+            for at, states in zip(new, read, strict=True):
+                here[keys[at]] = states = states[: lengths[at]].clone()
+                if self.size + states.nbytes <= self.most:
+                    self.states[keys[at]] = states
+                    self.size += states.nbytes
+        return nn.utils.rnn.pad_sequence([here[key] for key in keys], batch_first=True)
 
 
 class _Layer(nn.Module):

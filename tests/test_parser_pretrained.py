@@ -15,7 +15,7 @@ import parser
 from parser.batch import Examples, make_input
 from parser.checkpoint import load_model
 from parser.config import ConfigError
-from parser.pretrained import MOST_PIECES, Pieces, Shape, Transformer, lined_up, read_pieces
+from parser.pretrained import MOST_KEPT, MOST_PIECES, Kept, Pieces, Shape, Transformer, lined_up, read_pieces
 from parser.train import train
 
 PIECES = [
@@ -159,3 +159,26 @@ def test_a_folder_of_another_kind_is_refused(folder, tmp_path):
         Pieces(PIECES[:3])
     with pytest.raises(ConfigError, match=r"does not fit its config\.json"):
         Transformer(Shape(**SHAPE | {"layers": 3})).load(folder)
+
+
+@pytest.mark.parametrize(("most", "reads"), [(MOST_KEPT, [2, 1]), (4 * 5 * 12, [2, 2]), (0, [2, 3])])
+def test_a_frozen_transformer_reads_an_utterance_once_in_training(folder, most, reads):
+    """[CLS] ja ##zz up [SEP] and [CLS] play [SEP], then the two again with a new one: 60, 36 and 36 numbers."""
+    mine = Transformer(Shape.read(folder)).requires_grad_(False)
+    mine.load(folder)
+    mine.kept = Kept(most)
+    pieces = Pieces(read_pieces(folder))
+    jazz_up, play, salt = ([pieces.of(word) for word in words] for words in (["jazz", "up"], ["play"], ["salt"]))
+    seen = []
+    mine.layers[0].register_forward_hook(lambda layer, given, made: seen.append(len(made)))
+    for utterances in ([jazz_up, play, play], [play, salt, jazz_up]):
+        piece, length, _ = lined_up(utterances, pieces)
+        mine.train()
+        found = mine.read(piece, length)
+        called = len(seen)
+        for row, plain, size in zip(found, mine.eval().read(piece, length), length, strict=True):
+            torch.testing.assert_close(row[:size], plain[:size], atol=1e-5, rtol=1e-4)
+        del seen[called:]
+    assert seen == reads and mine.kept.size <= most
+    mine.requires_grad_(True).train().read(piece, length).sum().backward()
+    assert len(seen) == 3 and mine.words.weight.grad is not None
