@@ -18,6 +18,7 @@ import numpy as np
 from grammar.shard import write_text
 from grammar.tree import Tree
 from parser.checkpoint import CheckpointError, Setup
+from parser.config import ConfigError
 from parser.decode import Parse
 from parser.evaluate import Searchers, gold_of
 from parser.model import Model
@@ -97,7 +98,13 @@ def fit(parses: Sequence[Parse], hits: Sequence[bool], abstain: float = 0.05) ->
 def calibrated(
     setup: Setup, model: Model, shards: str | Path, abstain: float = 0.05, splits: Sequence[str] = ("dev",)
 ) -> tuple[Confidence, dict[str, dict[str, Any]]]:
-    """(the confidence fitted on dev, `describe` of some splits); domains left out of train count as outside."""
+    """(the confidence fitted on dev, `describe` of some splits); domains left out of train count as outside.
+
+    Raises:
+        ConfigError: dev was trained on.
+    """
+    if setup.config.data.join_dev:
+        raise ConfigError("the model was trained on dev too (data.join_dev), so dev cannot calibrate it")
     source, data = source_of(shards, setup.config.data), setup.config.data
     search = Searchers(model.eval(), setup.vocab)
     fitted, figures = None, {}

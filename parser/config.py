@@ -141,7 +141,7 @@ class TrainConfig:
     rare: int = 1
     """A word seen so often at most is rare; raise it with `swap`, which shows rare words more often than they came."""
     swap: float = 0.0
-    """Chance that a copied slot value is replaced by another one of the same slot, anew every epoch; see `swap.py`."""
+    """Chance that a slot value is drawn anew from all values of its slot, every epoch; see `swap.py`."""
     seed: int = 1
     """Of the weights, the order and dropout."""
     evaluate_every: int = 1

@@ -138,6 +138,8 @@ def load(name: str) -> Experiment:
     for variant, spec in made.variants.items():
         if elsewhere := set(spec.get("on", {})) - set(made.corpora):
             raise ConfigError(f"{name}: [variants.{variant}.on.{min(elsewhere)}] is of no corpus of this experiment")
+    if made.group not in ("", "domain"):
+        raise ConfigError(f"{name}: group must be `domain` or left out, not `{made.group}`")
     if made.baseline not in made.variants:
         raise ConfigError(f"{name}: baseline `{made.baseline}` is not one of the variants {', '.join(made.variants)}")
     seeds = data.get("seeds", [1])
@@ -154,6 +156,13 @@ def load(name: str) -> Experiment:
                 "beam": spec.get("beam", data.get("beam", 1)),
             }
             _known(spec.get("start", {}), "start", f"{name}: [variants.{variant}] start")
+            if spec.get("together") and "start" in spec:
+                raise ConfigError(f"{name}: [variants.{variant}] has `together` and `start`; give one of them")
+            for what, known in (("ensemble", of_variant), ("choose", made.variants)):
+                if what in spec and (extra := set(spec) - {what, "beam"}):
+                    raise ConfigError(f"{name}: [variants.{variant}] `{min(extra)}` says nothing beside `{what}`")
+                if unknown := [one for one in spec.get(what, ()) if one not in known]:
+                    raise ConfigError(f"{name}: [variants.{variant}] {what}: no variant `{unknown[0]}` stands above it")
             if "choose" in spec:
                 continue
             if "ensemble" in spec:
@@ -193,10 +202,10 @@ def _stages(about: Mapping[str, Any], spec: Mapping[str, Any], seed: int) -> tup
     # What the target says of its rows does not hold for what comes before it.
     first = _merged(base, {k: v for k, v in about.items() if k != "data"}, {"model": spec.get("model", {})}, start)
     first["train"]["seed"] = seed
-    target_rows = about.get("data", {})
-    first["data"] = {"by": target_rows.get("by", "domain"), **start.get("data", {})}
+    rows, mine = target["data"], start.get("data", {})
+    first["data"] = {"by": rows["by"], **mine}
     if spec["start"].get("others"):
-        first["data"]["without"] = target_rows.get("only", [])
+        first["data"]["without"] = [*mine.get("without", ()), *rows["only"]]
     return configs.from_dict(first), configs.from_dict(target)
 
 

@@ -138,7 +138,7 @@ class Loader:
         return made
 
     def _swapped(self, pool: list[Block], seed: tuple[int, int, int]) -> Examples:
-        swap = self._swap or Swap(self._table(pool))
+        swap = self._swap or Swap(self._table(pool), apart=bool(self.setup.vocab.domains))
         if self._whole(pool):
             self._swap = swap
         return self._lined_up(swap.draw(self.settings.swap, np.random.default_rng([*seed, 2])))

@@ -59,7 +59,13 @@ class Shape:
             data = json.loads((folder / "config.json").read_text("utf-8"))
             if data.get("model_type") != "bert" or data.get("hidden_act") != "gelu":
                 raise ConfigError(f"{folder}: only models of type `bert` with `gelu` can be read")
-            return cls(**{mine: int(data[theirs]) for mine, theirs in _FIELDS.items()}, epsilon=data["layer_norm_eps"])
+            shape = cls(**{mine: int(data[theirs]) for mine, theirs in _FIELDS.items()}, epsilon=data["layer_norm_eps"])
+            tokenizer = folder / "tokenizer_config.json"
+            if tokenizer.exists() and json.loads(tokenizer.read_text("utf-8")).get("do_lower_case") is False:
+                raise ConfigError(f"{folder}: the model keeps capitals; only those of lower case can be read")
+            if shape.places < MOST_PIECES:
+                raise ConfigError(f"{folder}: the model has {shape.places} places; {MOST_PIECES} are needed")
+            return shape
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(f"{folder} is not the folder of a pretrained model: {error}") from error
 
@@ -192,6 +198,9 @@ class Transformer(nn.Module):
 
 class Kept:
     """States of utterances that a frozen transformer has read, up to a size; what came later is read again each time.
+
+    The last bits of a state follow from the batch in which it was read first, so a run that was resumed has the losses
+    of one that was not stopped up to rounding.
 
     Args:
         most: bytes.

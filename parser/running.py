@@ -26,6 +26,7 @@ from grammar.shard import write_text
 from parser import config as configs
 from parser.config import Config, ConfigError, DataConfig
 from parser.experiment import FORM, Experiment, Run, changed
+from parser.memory import keep_freed_memory
 
 FIGURES = ("n", "exact_match", "exact_match_positions", "intent_accuracy", "bracket_f1", "slices")
 DONE = "done.json"
@@ -63,7 +64,8 @@ def run_all(
     done = {line["key"] for line in lines_of(results)}
     waiting = []
     for run in experiment.runs:
-        wanted = ((corpora, run.corpus), (variants, run.variant), (seeds and (0, *seeds), run.seed))
+        wanted = [(corpora, run.corpus), (variants, run.variant)]
+        wanted += [(seeds, one.seed) for one in run.members or (run,)]  # type: ignore[misc]
         if any(among and one not in among for among, one in wanted):
             continue
         if run.key(fingerprint_of(shards / run.shards)) in done:
@@ -73,13 +75,22 @@ def run_all(
     # Ensembles come last: their members' models are there by then.
     waiting.sort(key=lambda run: bool(run.members))
     context = multiprocessing.get_context("spawn")
+    failed: Exception | None = None
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         futures = {pool.submit(run_one, run, shards, runs, device): run for run in waiting}
         for future in as_completed(futures):
-            run, line = futures[future], future.result()
+            run = futures[future]
+            try:
+                line = future.result()
+            except Exception as error:  # the others go on, and their lines are kept
+                failed = failed or error
+                report(f"{run.corpus} {run.variant} seed {run.seed}: failed: {error}")
+                continue
             append(results, line)
             best = line.get("test", line["dev"])["exact_match"]
             report(f"{run.corpus} {run.variant} seed {run.seed}: {best:.1%}, {line['cpu_seconds']:.0f} CPU-seconds")
+    if failed is not None:
+        raise failed
     return len(waiting)
 
 
@@ -96,6 +107,7 @@ def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
     from parser.checkpoint import load_model
     from parser.confidence import calibrated
 
+    keep_freed_memory()
     if device == "cpu":
         torch.set_num_threads(1)
     where = shards / run.shards
@@ -135,14 +147,14 @@ def trained(where: Path, stages: Sequence[Config], runs: Path, device: str) -> P
     directory = runs / hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
     with _locked(directory):
         if not (directory / DONE).exists():
-            resume = (directory / "last").exists()
+            resume = any((directory / name).exists() for name in ("last", ".last.old"))
             if not resume:
                 shutil.rmtree(directory, ignore_errors=True)
             train(where, directory, stages[-1], device=device, resume=resume, init=before)
             place = json.loads((directory / "last" / "place.json").read_text("utf-8"))
-            shutil.rmtree(directory / "last")
             earlier = json.loads((before / DONE).read_text("utf-8"))["cpu_seconds"] if before else 0.0
             write_text(directory / DONE, json.dumps({"cpu_seconds": place["cpu_seconds"] + earlier}) + "\n")
+            shutil.rmtree(directory / "last")
     return directory
 
 

@@ -38,9 +38,11 @@ class Selection(Source):
         super().__init__(where)
         self.data = data
         self._kept: dict[str, pa.Table] = {}
+        self._has: dict[str, set[str]] = {}
         # Which domain a rejected row was of is not known.
         self.manifest.rejected_splits = {} if data.only else self.manifest.rejected_splits
         self.manifest.splits = {split: len(self._rows(split)) for split in SPLITS if self.manifest.splits.get(split)}
+        self._ask_for(data.without, set().union(*self._has.values()))
         print_of = f"{self.manifest.fingerprint} {data}"
         self.manifest.fingerprint = hashlib.sha256(print_of.encode()).hexdigest()
 
@@ -71,11 +73,10 @@ class Selection(Source):
             else:
                 domain = table[data.by].combine_chunks()
             table = table.set_column(table.schema.get_field_index("domain"), table.schema.field("domain"), domain)
+            self._has[split] = set(pc.unique(domain).to_pylist())
             if data.only:
-                missing = set(data.only) - set(pc.unique(domain).to_pylist())
-                if missing and split == "train":
-                    has = ", ".join(sorted(pc.unique(domain).to_pylist()))
-                    raise ShardError(f"{self.where} has no domain {', '.join(sorted(missing))}; its domains are {has}")
+                if split == "train":
+                    self._ask_for(data.only, self._has[split])
                 table = table.filter(pc.is_in(table["domain"], pa.array(data.only)))
             if split == "train":
                 table = self._train(table)
@@ -83,6 +84,11 @@ class Selection(Source):
                 raise ShardError(f"{self.where}: no row of `{split}` is left; change data.only or data.without")
             self._kept[split] = table
         return self._kept[split]
+
+    def _ask_for(self, names: Sequence[str], has: set[str]) -> None:
+        if missing := sorted(set(names) - has):
+            domains = ", ".join(sorted(has))
+            raise ShardError(f"{self.where} has no domain {', '.join(missing)}; its domains are {domains}")
 
     def _train(self, table: pa.Table) -> pa.Table:
         data = self.data

@@ -50,12 +50,17 @@ class Swap:
 
     Args:
         table: rows with `columns.ROW_COLUMNS`.
+        apart: no value leaves its domain.
     """
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.Table, apart: bool = False) -> None:
         self.table = table
         self.rows: list[_Row] = list(zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True))
-        self.sites = [_sites(row) for row in self.rows]
+        domains = table["domain"].to_pylist() if apart else [""] * len(self.rows)
+        self.sites = [
+            [site._replace(slot=(domain, *site.slot)) for site in _sites(row)]
+            for domain, row in zip(domains, self.rows, strict=True)
+        ]
         values: dict[tuple[str, ...], dict[_Value, None]] = {}
         for (words, _, symbols, _), sites in zip(self.rows, self.sites, strict=True):
             for site in sites:
@@ -126,13 +131,13 @@ def _sites(row: _Row) -> list[_Site]:
                 beside = [symbols[at] for at in generated if at != leaf]
                 kind_of, position, size = _named(symbols[leaf], words)
                 if size and not any(position <= at < position + size for at in used):
-                    sites.append(_Site(leaf, 1, position, size, False, (kind_of, symbols[start], *beside)))
+                    sites.append(_Site(leaf, 1, position, size, False, ("named", kind_of, symbols[start], *beside)))
             size, position = step - start - 1, copy[start + 1]
             whole = size > 0 and position >= 0 and copy[start + 1 : step] == list(range(position, position + size))
             # A word that something else copies too may not be taken away.
             if whole and sum(position <= at < position + size for at in used) == size:
                 above = nodes[-1][0]
-                slot = (symbols[start], symbols[above] if above >= 0 else "")
+                slot = ("copied", symbols[start], symbols[above] if above >= 0 else "")
                 nodes[-1][1].append(_Site(start + 1, size, position, size, True, slot))
     sites += nodes[0][1]
     sites.sort(key=lambda site: site.position)

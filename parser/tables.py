@@ -5,6 +5,7 @@ Cells are exact match in per cent, the mean over seeds with the standard deviati
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ WIDE = 9
 Line = Mapping[str, Any]
 
 
-def newest(experiment: Experiment, lines: Sequence[Line], keys: Mapping[tuple[str, str, int], str]) -> list[Line]:
+def newest(lines: Sequence[Line], keys: Mapping[tuple[str, str, int], str]) -> list[Line]:
     """The lines that belong to the experiment as it stands, by (corpus, variant, seed); the last where several do."""
     found: dict[tuple[str, str, int], Line] = {}
     for line in lines:
@@ -87,6 +88,11 @@ def _share(line: Line, split: str, group: str, groups: int) -> float:
     return float(unpack(line[split]["hits"][group]).mean())
 
 
+def _mean_of_groups(line: Line, split: str) -> float:
+    groups = line[split]["hits"]
+    return statistics.mean(_share(line, split, group, len(groups)) for group in groups)
+
+
 def _mean_of_columns(cells: Mapping[tuple[str, str], list[float]], variant: str, columns: Sequence[str]) -> list[float]:
     runs = min(len(cells[variant, column]) for column in columns)
     return [statistics.mean(cells[variant, column][i] for column in columns) for i in range(runs)]
@@ -95,8 +101,10 @@ def _mean_of_columns(cells: Mapping[tuple[str, str], list[float]], variant: str,
 def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: str, whole: bool) -> list[str]:
     mine = [line for line in lines if line["variant"] == variant]
     # Of rows that were trained on too it says nothing.
-    seen = any(stage.get("data.join_dev") for line in mine for stage in line.get("settings", ()))
-    dev = "" if seen else f"{100 * statistics.mean(line['dev']['exact_match'] for line in mine):.1f}"
+    names = {line.get("chosen", variant) for line in mine}
+    runs = [one for run in experiment.runs if run.variant in names for one in run.members or (run,)]
+    seen = any(stage.data.join_dev for run in runs for stage in run.stages)
+    dev = "" if seen else f"{100 * statistics.mean(_mean_of_groups(line, 'dev') for line in mine):.1f}"
     minutes = statistics.mean(line["cpu_seconds"] for line in mine) / 60
     seeds = len({line["seed"] for line in mine})
     gap = ["", "", ""]
@@ -111,18 +119,22 @@ def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: st
 
 def difference(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> Difference | None:
     """The paired bootstrap of a variant against the baseline; None where they were not tried on the same corpora."""
-    ours, theirs = (_hits(lines, name, split) for name in (experiment.baseline, variant))
+    ours, theirs = (_hits(experiment, lines, name, split) for name in (experiment.baseline, variant))
     if not ours or ours.keys() != theirs.keys():
         return None
     return paired_bootstrap(theirs, ours)
 
 
-def _hits(lines: Sequence[Line], variant: str, split: str) -> dict[str, np.ndarray]:
+def _hits(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> dict[str, np.ndarray]:
+    """Per group; corpora that differ in the number of train rows alone have the same utterances, which count once."""
     found: dict[str, list[np.ndarray]] = {}
     for line in lines:
         if line["variant"] == variant:
+            about = experiment.corpora[line["corpus"]]
+            rows = {key: value for key, value in about.get("data", {}).items() if key != "rows"}
             for group, packed in line[split]["hits"].items():
-                found.setdefault(f"{line['corpus']} {group}", []).append(unpack(packed))
+                name = json.dumps([about.get("shards", line["corpus"]), rows, group], sort_keys=True)
+                found.setdefault(name, []).append(unpack(packed))
     return {name: np.mean(several, axis=0) for name, several in found.items()}
 
 

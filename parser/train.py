@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
 
 from grammar import __version__
 from grammar.shard import ShardError
 from parser.checkpoint import CheckpointError, Setup, load_last, load_model, save_best, save_last
-from parser.config import Config
+from parser.config import Config, ConfigError
 from parser.distributed import Group
 from parser.evaluate import evaluate
 from parser.loader import Loader, describe_padding
@@ -65,7 +66,7 @@ def train(
         The dev figures of the best weights.
 
     Raises:
-        ShardError, CheckpointError, OntologyError: input that cannot be used.
+        ShardError, CheckpointError, OntologyError, ConfigError: input or settings that cannot be used.
         FloatingPointError: the loss is not finite; the last checkpoint is from before.
         Stopped: SIGTERM came; `output/last` holds the run.
     """
@@ -103,6 +104,7 @@ def _run(
     if group.first:
         known = older[0].vocab if older else None
         setup = Setup.load(output) if resume else make_setup(source, config, known)
+        _know_domains(setup, source)
     setup = group.share(setup)
     settings = setup.config.train
     if device == "cpu":
@@ -221,6 +223,15 @@ def make_setup(source: Source, config: Config, before: Vocab | None = None) -> S
     tokeniser = source.manifest.tokeniser or "words-1"
     vocab = build_vocab(counts, ontology, config.model, tokeniser, before, extra, config.train.rare)
     return Setup(config, vocab, ontology, counts.values)
+
+
+def _know_domains(setup: Setup, source: Source) -> None:
+    """A model that is given the domain cannot be tried on one that train lacks."""
+    if not setup.vocab.domains:
+        return
+    held = {name for table in source.tables("dev", ["domain"]) for name in pc.unique(table["domain"]).to_pylist()}
+    if lacking := sorted(held - set(setup.vocab.domains)):
+        raise ConfigError(f"dev has the domains {', '.join(lacking)}, which train lacks; give model.domains=none")
 
 
 def clip(parameters: Sequence[torch.nn.Parameter], most: float) -> torch.Tensor:

@@ -5,7 +5,8 @@ of the rest falls with every row that was taken of the same request with its val
 
     worth = uncertainty / (1 + rows taken of its template)
 
-A request that was taken is not taken again. Only `POOL` times the budget of the most uncertain rows are held in memory.
+A request that stands there several times is looked at once. Only `POOL` times the budget of the most uncertain rows are
+held in memory.
 Uncertainty is that of the whole tree (least confidence, Lewis and Gale 1994), not of each action: it finds more
 mistakes.
 """
@@ -53,28 +54,29 @@ def choose(directory: str | Path, budget: int) -> list[Candidate]:
         ShardError: the directory holds no annotations.
     """
     pool: list[tuple[float, str, Candidate]] = []
+    held: set[str] = set()
     for row in _rows(str(directory)):
-        item = (row.uncertainty, row.id, row)
+        item, text = (row.uncertainty, row.id, row), normalise(row.utterance)
+        if text in held:
+            continue
         if len(pool) < budget * POOL:
             heapq.heappush(pool, item)
+            held.add(text)
         elif item[:2] > pool[0][:2]:
-            heapq.heapreplace(pool, item)
+            held.remove(normalise(heapq.heapreplace(pool, item)[2].utterance))
+            held.add(text)
     templates = Counter[str]()
-    seen: set[str] = set()
     queue = [(-uncertainty, row_id, 0, row) for uncertainty, row_id, row in pool]
     heapq.heapify(queue)
     chosen: list[Candidate] = []
     while queue and len(chosen) < budget:
         _, row_id, known, row = heapq.heappop(queue)
-        if normalise(row.utterance) in seen:
-            continue
         template = row.template()
         if templates[template] != known:  # rows of its template were taken meanwhile, so it is worth less
             known = templates[template]
             heapq.heappush(queue, (-row.uncertainty / (1 + known), row_id, known, row))
             continue
         chosen.append(row)
-        seen.add(normalise(row.utterance))
         templates[template] += 1
     return chosen
 

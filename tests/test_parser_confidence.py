@@ -79,6 +79,13 @@ def test_precision_recall_and_auroc_by_hand():
     assert figures["auroc"] == pytest.approx((3 + 2) / 6)
 
 
+def test_a_model_that_was_trained_on_dev_is_not_calibrated(tmp_path):
+    shards = write_shards(tmp_path / "shards")
+    train(shards, tmp_path / "m", from_dict({**tiny().to_dict(), "data": {"join_dev": True}}))
+    done = CliRunner().invoke(app, ["calibrate", "--model", str(tmp_path / "m"), "--shards", str(shards)])
+    assert done.exit_code == 2 and "trained on dev too" in done.output
+
+
 def test_the_command_writes_what_parsing_uses(tmp_path):
     shards = write_shards(tmp_path / "shards")
     settings = tiny().to_dict()

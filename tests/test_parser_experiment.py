@@ -13,6 +13,7 @@ from parsing import rows, setup_of, tiny, world, write_shards
 from typer.testing import CliRunner
 
 from grammar.actions import GENERATED, Action, Kind, oracle
+from grammar.shard import ShardError
 from parser import config as configs
 from parser import experiment as experiments
 from parser.__main__ import app
@@ -21,8 +22,9 @@ from parser.config import ConfigError
 from parser.decode import Search
 from parser.ensemble import Ensemble
 from parser.naive import NaiveParse
-from parser.running import lines_of
+from parser.running import lines_of, run_all
 from parser.significance import pack, paired_bootstrap, unpack
+from parser.tables import difference, table
 from parser.vocab import RED_SYMBOL
 
 PLAN = """
@@ -146,6 +148,11 @@ def test_hashes_follow_what_is_changed_and_nothing_else(folder):
             "[variants.plain.on.moon]\n[variants.no-copy]",
             r"\[variants.plain.on.moon\] is of no corpus",
         ),
+        ('choose = ["plain", "no-copy"]', 'choose = ["plain", "nope"]', r"choose: no variant `nope` stands above it"),
+        ('ensemble = ["plain"]', 'ensemble = ["best"]', r"ensemble: no variant `best` stands above it"),
+        ('ensemble = ["plain"]', 'ensemble = ["plain"]\nseeds = [1]', r"`seeds` says nothing beside `ensemble`"),
+        ("together = true", "together = true\nstart = {}", "has `together` and `start`"),
+        ("seeds = [1, 2]", 'group = "domian"', "group must be `domain` or left out, not `domian`"),
         ("auxiliary = 2", "auxilliary = 2", r"\[variants.started\] start: unknown key `auxilliary`"),
         ("auxiliary = 2", "auxiliary = 4", "auxiliary must lie between 0 and 3"),
     ],
@@ -172,6 +179,76 @@ def test_a_variant_may_have_settings_of_its_own_on_a_corpus(tmp_path):
 
     assert experiments.changed(one.stages[0]) == {"train.batch_size": 8, "train.epochs": 7, "train.swap": 0.5}
     assert experiments.changed(two.stages[0]) == {"train.batch_size": 8}
+
+
+def test_others_leave_the_target_out_wherever_it_is_named(tmp_path):
+    plan = """
+    [corpora.one]
+    [variants.base]
+    data = { by = "intent", only = ["X"], rows = 50 }
+    start = { others = true, data = { without = ["Y"] } }
+    """
+    (tmp_path / "plan.toml").write_text(plan)
+    [run] = experiments.load(str(tmp_path / "plan.toml")).runs
+
+    assert experiments.changed(run.stages[0]) == {"data.by": "intent", "data.without": ["Y", "X"]}
+
+
+def test_a_run_that_fails_leaves_the_lines_of_the_others(folder, tmp_path):
+    plan = """
+    [corpora.invented]
+    train = { epochs = 1 }
+    [variants.none]
+    config = "tiny"
+    data = { only = ["golf"] }
+    [variants.plain]
+    config = "tiny"
+    """
+    (tmp_path / "fails.toml").write_text(plan)
+    told: list[str] = []
+    arguments = (experiments.load(str(tmp_path / "fails.toml")), folder, tmp_path / "lines.jsonl", tmp_path / "runs")
+    with pytest.raises(ShardError, match="no domain golf"):
+        run_all(*arguments, report=told.append)
+
+    assert [line["variant"] for line in lines_of(tmp_path / "lines.jsonl")] == ["plain"]
+    assert any("failed" in text and "golf" in text for text in told)
+
+
+def test_a_table_shows_no_dev_that_was_trained_on_and_counts_an_utterance_once(tmp_path):
+    plan = """
+    baseline = "plain"
+    [corpora."few 50"]
+    shards = "x"
+    data = { rows = 50 }
+    [corpora."few 100"]
+    shards = "x"
+    data = { rows = 100 }
+    [variants.plain]
+    [variants.joined]
+    data = { join_dev = true }
+    [variants.both]
+    ensemble = ["joined"]
+    """
+    (tmp_path / "plan.toml").write_text(plan)
+    made = experiments.load(str(tmp_path / "plan.toml"))
+    random = np.random.default_rng(1)
+    right = {"plain": random.random(200) < 0.5, "joined": random.random(200) < 0.6, "both": random.random(200) < 0.7}
+    lines = [
+        {"corpus": run.corpus, "variant": run.variant, "seed": run.seed, "cpu_seconds": 60.0}
+        | {
+            split: {"exact_match": float(right[run.variant].mean()), "hits": {"": pack(right[run.variant])}}
+            for split in ("dev", "test")
+        }
+        for run in made.runs
+    ]
+    rows = {
+        row.split(" | ")[0].strip("| "): [cell.strip() for cell in row.split("|")]
+        for row in table(made, lines).splitlines()
+    }
+    assert rows["plain"][5] and not rows["joined"][5] and not rows["both"][5]
+    found = difference(made, lines, "joined", "test")
+    alone = paired_bootstrap({"": right["joined"]}, {"": right["plain"]})
+    assert (found.low, found.high, found.p) == (alone.low, alone.high, alone.p)
 
 
 def test_every_experiment_that_comes_along_can_be_read():

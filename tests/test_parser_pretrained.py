@@ -155,6 +155,14 @@ def test_a_folder_of_another_kind_is_refused(folder, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(ConfigError, match="only models of type `bert`"):
         Shape.read(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    with pytest.raises(ConfigError, match="64 places; 512 are needed"):
+        Shape.read(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    with pytest.raises(ConfigError, match="keeps capitals"):
+        Shape.read(tmp_path)
     with pytest.raises(ConfigError, match=r"lacks \[SEP\]"):
         Pieces(PIECES[:3])
     with pytest.raises(ConfigError, match=r"does not fit its config\.json"):

@@ -126,6 +126,27 @@ def test_a_generated_leaf_goes_with_the_words_that_name_it():
     assert all(set(one[i]["copy"]) == {-1} for one in drawn for i in range(5))
 
 
+def test_copied_and_generated_values_do_not_mix():
+    """Both have the words `name` and `area` in their slot: one as labels, one as kind and label."""
+    copied = [(Kind.NT, "area", -1), (Kind.NT, "name", -1), (Kind.TER, "Oslo", 1), (Kind.RED, "", -1)]
+    named = [(Kind.NT, "area", -1), (Kind.TER, "name=bergen", -1)]
+    table = table_of([row("in Oslo", *copied, (Kind.RED, "", -1)), row("in Bergen", *named, (Kind.RED, "", -1))])
+    for seed in range(20):
+        assert Swap(table).draw(1, np.random.default_rng(seed)).equals(table)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_value_may_be_kept_in_its_domain(apart):
+    def play(word: str, domain: str) -> dict:
+        steps = [(Kind.NT, "Play", -1), (Kind.NT, "Media", -1), (Kind.TER, word, 1), (Kind.RED, "", -1)]
+        return row(f"play {word}", *steps, (Kind.RED, "", -1)) | {"domain": domain}
+
+    table = table_of([play("jazz", "home"), play("folk", "home"), play("films", "cinema")])
+    drawn = [Swap(table, apart).draw(1, np.random.default_rng(seed)).to_pylist() for seed in range(40)]
+    assert {one[2]["words"][1] for one in drawn} == ({"films"} if apart else {"jazz", "folk", "films"})
+    assert {one[0]["words"][1] for one in drawn} == ({"jazz", "folk"} if apart else {"jazz", "folk", "films"})
+
+
 @pytest.mark.parametrize("pool", [60, 1000])
 def test_every_epoch_draws_other_values_and_goes_on_anywhere(tmp_path, pool):
     shards = write_shards(tmp_path, 150, files=5)

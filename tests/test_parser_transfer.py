@@ -141,6 +141,8 @@ def test_dev_may_join_train_for_the_last_run(shards, tmp_path):
 def test_a_selection_refuses_a_domain_that_is_not_there(shards):
     with pytest.raises(Exception, match=r"no domain golf; its domains are AddToListIntent, PlayMusicIntent, and"):
         Selection(shards, DataConfig(by="intent", only=("golf",)))
+    with pytest.raises(Exception, match=r"no domain golf; its domains are AddToListIntent, PlayMusicIntent, and"):
+        Selection(shards, DataConfig(by="intent", without=("and", "golf")))
     with pytest.raises(ConfigError, match=r"`data.by` must be one of domain, corpus, intent"):
         from_dict({"data": {"by": "colour"}})
 
@@ -221,6 +223,12 @@ def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
         remote.close()
     with pytest.raises(CheckpointError, match="give the domain, one of AddToListIntent, PlayMusicIntent, and"):
         parser.load(tmp_path / "m")
+
+
+def test_a_model_over_domains_refuses_a_dev_that_has_more(shards, tmp_path):
+    settings = tiny(domains="shared").to_dict() | {"data": {"by": "intent", "without": ["PlayMusicIntent"]}}
+    with pytest.raises(ConfigError, match=r"dev has the domains PlayMusicIntent, which train lacks"):
+        train(shards, tmp_path / "run", from_dict(settings))
 
 
 def test_settings_of_data_survive_json():

@@ -207,6 +207,9 @@ def test_doubtful_rows_come_first_and_differ(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("pipelines.uncertainty._rows", lambda _: iter([*found, row(0.7, "play  JAZZ", 1)]))
     assert [one.utterance for one in choose(tmp_path, 4)] == ["play jazz", "stop", "play folk", "play soul"]
     assert [one.utterance for one in choose(tmp_path, 2)] == ["play jazz", "stop"]
+    crowd = [row(0.9, "play jazz", 1)] * 100 + [row(0.5, f"stop {number}", 1) for number in range(50)]
+    monkeypatch.setattr("pipelines.uncertainty._rows", lambda _: iter(crowd))
+    assert len({one.utterance for one in choose(tmp_path, 4)}) == 4
     assert tsv(found[:1]) == "utterance\ttree\tid\tuncertainty\nplay jazz\t(A())\tplay jazz\t0.9000\n"
 
 

@@ -38,6 +38,7 @@ def experiment(
 
         plan = load(name)
         file = results / f"{plan.name}.jsonl"
+        keys = keys_of(plan, shards)  # reads all data sets, so one that is missing is told before anything runs
         if not dry_run:
             where = door.device(device, 0)
             many = jobs or (1 if where.startswith("cuda") else os.cpu_count() or 1)
@@ -53,8 +54,7 @@ def experiment(
                 seeds=seed or (),
                 report=lambda text: typer.echo(text, err=True),
             )
-        lines = newest(plan, lines_of(file), keys_of(plan, shards))
-        text = table(plan, lines)
+        text = table(plan, newest(lines_of(file), keys))
         typer.echo(text, nl=False)
         if page is not None:
             put(page, plan.name, text)
