@@ -50,7 +50,7 @@ class ModelConfig:
     lowercase: bool = True
     """Look words up in lower case; characters and leaves keep their case."""
     digits: bool = False
-    """Read a number that is unknown as one of its length and form: `1291` and `7:30` as `0000` and `0:00`."""
+    """Read an unknown number as one of its form, where train has rare ones: `1291` and `7:30` as `0000` and `0:00`."""
     stack: bool = False
     """The stack-LSTM (Dyer et al. 2015), with composition of closed nodes."""
     history: bool = True

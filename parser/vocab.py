@@ -229,7 +229,10 @@ def build_vocab(
     known = sorted(words, key=lambda word: (-words[word], word))[: config.words_max or None]
     characters = {char for word in counts.words for char in word}
     if config.digits:
-        known += sorted({_form(word) for word in words} - {"", *known})
+        # A form is learned from numbers that are read as unknown: rare ones and those that are cut.
+        cut = words.keys() - set(known)
+        forms = {_form(word) for word in words if words[word] <= rare or word in cut}
+        known += sorted(forms - {"", *known})
     if before is not None:
         known = list(dict.fromkeys([*known, *before.words[2:]]))
         characters |= set(before.chars[2:])

@@ -267,6 +267,8 @@ def test_numbers_are_read_by_their_form_where_unknown():
     ]
     assert [vocab.words[vocab.unknown(word)] for word in ("1291", "milk")] == ["0000", "<unk>"]
     assert setup_of(data, tiny()).vocab.word("4711") == 1
+    data[1]["words"][-1] = "20"
+    assert setup_of(data, tiny(digits=True)).vocab.word("99") == 1, "a frequent number teaches no form"
 
 
 def test_rare_numbers_are_read_by_their_form_now_and_then():
