@@ -64,9 +64,12 @@ def run_all(
     done = {line["key"] for line in lines_of(results)}
     waiting = []
     for run in experiment.runs:
-        wanted = [(corpora, run.corpus), (variants, run.variant)]
-        wanted += [(seeds, one.seed) for one in run.members or (run,)]  # type: ignore[misc]
-        if any(among and one not in among for among, one in wanted):
+        own_seeds = {one.seed for one in run.members or (run,)}
+        if (
+            (corpora and run.corpus not in corpora)
+            or (variants and run.variant not in variants)
+            or (seeds and not own_seeds <= set(seeds))
+        ):
             continue
         if run.key(fingerprint_of(shards / run.shards)) in done:
             report(f"{run.corpus} {run.variant} seed {run.seed}: has a line")
