@@ -26,16 +26,16 @@ import torch
 from grammar.actions import oracle
 from grammar.shard import ShardError
 from parser import Parser, load
-from parser.batch import Batch
 from parser.ceiling import Clock, calls_a_second, copy_rate, product_rate, step_flops
 from parser.checkpoint import Setup
 from parser.config import Config
 from parser.evaluate import gold_of
-from parser.loader import Loader, Step, describe_padding
+from parser.loader import Loader, Step
 from parser.model import Model
 from parser.naive import naive_loss
 from parser.source import Source
-from parser.train import clip, make_setup
+from parser.stepping import Stepper
+from parser.train import make_setup
 
 WARM_STEPS = 300
 """Steps of training before parsing is timed: fresh weights write trees much longer than real ones."""
@@ -91,9 +91,8 @@ class Bench:
         torch.manual_seed(config.train.seed)
         torch.set_flush_denormal(True)
         self.model: Model = self.setup.build(device)
-        self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.train.lr, fused=True)
-        self.loader = Loader(self.source, self.setup, pin=device.startswith("cuda"))
+        self.stepper = Stepper(self.model, config, device)
+        self.loader = Loader(self.source, self.setup, device=device)
         self.figures: dict[str, float] = {"parameters": sum(p.numel() for p in self.model.parameters())}
 
     def run(self, peer: str = "") -> dict[str, float]:
@@ -183,17 +182,16 @@ class Bench:
         """Reading, index columns and batches, without a model."""
         self.say("loading alone")
         steps = self._forever(self.setup.config.train.batch_size)
-        first = next(steps)
-        batches: list[Batch] = list(first.parts)
+        padding: list[dict[str, float]] = [next(steps).padding()]
 
         def load() -> int:
             step = next(steps)
-            batches.extend(step.parts)
+            padding.append(step.padding())
             return step.utterances
 
         ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
         self.figures[f"load_{ending}"] = self._rate(load)
-        self.figures |= describe_padding(batches)
+        self.figures |= {name: sum(line[name] for line in padding) / len(padding) for name in padding[0]}
 
     def _parts(self, steps: int) -> None:
         """Where the time of a step goes; on a GPU also how much of it the device works."""
@@ -205,22 +203,20 @@ class Bench:
         ready = [next(source) for _ in range(4)]
         for step in ready:
             self._step(step)
-        began = time.perf_counter()
         with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as seen:
+            clock = Clock(self.device)
+            clock.start()
             for _ in range(steps):
                 self._step(next(source))
-            if gpu:
-                torch.cuda.synchronize()
-        wall = time.perf_counter() - began
+            wall = clock.spent()
         share = dict.fromkeys([*PARTS, "element-wise"], 0.0)
-        for event in seen.key_averages():
-            spent = event.self_device_time_total if gpu else event.self_cpu_time_total
-            part = next((name for name, keys in PARTS.items() if any(k in event.key.lower() for k in keys)), None)
+        for name, spent in _operations(seen, gpu):
+            part = next((part for part, keys in PARTS.items() if any(key in name.lower() for key in keys)), None)
             share[part or "element-wise"] += spent
         total = sum(share.values())
         self.figures |= {f"share_{name}": spent / max(total, 1e-9) for name, spent in share.items()}
         if gpu:
-            self.figures["device_busy"] = total / 1e6 / wall
+            self.figures["device_busy"] = total / wall
 
     def _memory(self) -> None:
         """The optimizer touches every parameter once: it is held to the rate of a copy."""
@@ -237,18 +233,8 @@ class Bench:
         self.figures["optimizer_share_of_copy"] = rate * moved / copied
 
     def _step(self, step: Step) -> int:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.setup.config.train.lr
-        self.optimizer.zero_grad(set_to_none=True)
-        autocast = torch.autocast("cuda", torch.bfloat16) if self._bf16() else nullcontext()
-        total = torch.zeros((), device=self.device)
-        for batch in step.parts:
-            with autocast:
-                loss = self.model(batch.to(self.device), self.setup.config.train.unk)
-            (loss / step.utterances).backward()
-            total += loss.detach()
-        clip(self.parameters, self.setup.config.train.clip)
-        self.optimizer.step()
+        total = self.stepper.gradients(step)
+        self.stepper.update(1.0)
         if self.device == "cpu":
             total.item()
         return step.utterances
@@ -256,7 +242,7 @@ class Bench:
     def _forever(self, size: int) -> Iterator[Step]:
         train = dataclasses.replace(self.setup.config.train, batch_size=size)
         setup = dataclasses.replace(self.setup, config=dataclasses.replace(self.setup.config, train=train))
-        loader = Loader(self.source, setup, pin=self.device.startswith("cuda"))
+        loader = Loader(self.source, setup, device=self.device)
         epoch = 0
         self.model.train()
         while True:
@@ -327,6 +313,17 @@ class Bench:
         while (spent := clock.spent()) < self.seconds:
             once()
         return done / spent
+
+
+def _operations(seen: Any, gpu: bool) -> Iterator[tuple[str, float]]:
+    """(name, seconds) of what a profiler has seen: kernels and copies of a GPU, operations of a CPU."""
+    if not gpu:
+        yield from ((event.key, event.self_cpu_time_total / 1e6) for event in seen.key_averages())
+        return
+    # The profiler's own tables would take a minute for some hundred thousand kernels.
+    for event in seen.profiler.kineto_results.events():
+        if event.device_type() == torch.autograd.DeviceType.CUDA:
+            yield event.name(), event.duration_ns() / 1e9
 
 
 def _peer_rates(command: str) -> tuple[float, float | None]:

@@ -152,6 +152,8 @@ class TrainConfig:
     """Minutes between checkpoints, however slow the steps are."""
     bf16: bool = True
     """Use bfloat16 where the device is a GPU."""
+    graphs: bool = True
+    """On a GPU, record the step of each shape of batches once and play it back (CUDA graphs)."""
     compile: bool = False
     """Compile the forward pass with `torch.compile`; worth its minutes on a GPU only."""
     temperature: float = 1.0

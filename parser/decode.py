@@ -205,14 +205,14 @@ class Search:
             staying = torch.nonzero(~whole)[:, 0]
             if unfinished and len(staying) == len(live):
                 continue
-            ended, going = whole.tolist(), []
-            scores_of, taken_of = score_R.view(-1, beam).tolist(), taken_RT.view(-1, beam, steps)
-            for place, (utterance, over) in enumerate(zip(live, ended, strict=True)):
-                if over:
-                    rows_of = zip(scores_of[place], taken_of[place].tolist(), strict=True)
-                    found[utterance] = [(score, row) for score, row in rows_of if score > NEVER / 2]
-                else:
-                    going.append(utterance)
+            ended = whole.tolist()
+            going = [utterance for utterance, over in zip(live, ended, strict=True) if not over]
+            leaving = torch.nonzero(whole)[:, 0]
+            totals = score_R.view(-1, beam).index_select(0, leaving).tolist()
+            taken = taken_RT.view(-1, beam, steps)[..., : step + 1].index_select(0, leaving).tolist()
+            gone = [utterance for utterance, over in zip(live, ended, strict=True) if over]
+            for utterance, *trees in zip(gone, totals, taken, strict=True):
+                found[utterance] = [pair for pair in zip(*trees, strict=True) if pair[0] > NEVER / 2]
             live = going
             if not live:
                 break

@@ -45,7 +45,8 @@ class Domains(nn.Module):
         common = shared.out_features - self.own
         scores = functional.linear(hidden_BTH, shared.weight[:common], shared.bias[:common])
         if self.own:
-            own = torch.baddbmm(self.bias_DO[domain_B][:, None], hidden_BTH, self.weight_DOH[domain_B].mT)
+            bias_BO, weight_BOH = (x.index_select(0, domain_B) for x in (self.bias_DO, self.weight_DOH))
+            own = torch.baddbmm(bias_BO[:, None], hidden_BTH, weight_BOH.mT)
             scores = torch.cat([scores, own], -1)
         return scores + self.foreign_DS[domain_B][:, None]
 

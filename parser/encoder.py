@@ -15,6 +15,7 @@ from torch.nn import functional
 from parser.batch import Input
 from parser.config import ModelConfig
 from parser.dropout import Dropout
+from parser.lookup import Mirrored, look_up, rows_at
 from parser.pretrained import Shape, Transformer
 from parser.vocab import PAD, Vocab
 
@@ -37,7 +38,7 @@ class Characters(nn.Module):
             states, _ = self.lstm(self.embed(inputs.chars_UC))
             width = states.size(1)
             last = torch.arange(len(states), device=states.device) * width + inputs.letters_U - 1
-            return functional.embedding(last, states.flatten(0, 1))
+            return look_up(states.flatten(0, 1), last)
         return self._convolution(inputs)
 
     def _convolution(self, inputs: Input) -> Tensor:
@@ -50,7 +51,10 @@ class Characters(nn.Module):
         line = functional.pad(inputs.chars_UC, (1, 1)).flatten()
         around = torch.arange(-1, 2, device=line.device)
         windows_P3 = line[inputs.letter_P[:, None] + around] + (around + 1) * size
-        sums_PH = functional.embedding_bag(windows_P3, table, mode="sum")
+        if table.device.type == "cpu":
+            sums_PH = functional.embedding_bag(windows_P3, table, mode="sum")
+        else:
+            sums_PH = look_up(table, windows_P3).sum(1)
         return torch.segment_reduce(sums_PH, "max", lengths=inputs.letters_U, unsafe=True) + self.conv.bias  # type: ignore[operator]
 
 
@@ -94,9 +98,9 @@ class Encoder(nn.Module):
         if unk:
             drop = self.rare[word_BW] & (torch.rand(word_BW.shape, device=word_BW.device) < unk)
             word_BW = torch.where(drop, self.unknown[word_BW], word_BW)
-        x = self.embed(word_BW)
+        x = look_up(self.embed.weight, word_BW)
         if self.characters is not None:
-            x = torch.cat([x, functional.embedding(inputs.which_BW, self.characters(inputs))], -1)
+            x = torch.cat([x, look_up(self.characters(inputs), inputs.which_BW)], -1)
         if self.pretrained is not None:
             x = torch.cat([x, rows_at(self.pretrained.read(inputs.piece_BP, inputs.pieces_B), inputs.first_BW)], -1)
         if self.domain is not None:
@@ -107,29 +111,9 @@ class Encoder(nn.Module):
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             x = self.dropout(x)
             right, _ = ahead(x)
-            left, _ = back(_Mirrored.apply(x, mirror_BW))
-            left = _Mirrored.apply(left, mirror_BW)
+            left, _ = back(Mirrored.apply(x, mirror_BW))
+            left = Mirrored.apply(left, mirror_BW)
             # The backward direction ends at the first word.
             final = torch.cat([rows_at(right, length - 1)[:, 0], left[:, 0]], -1)
             x = torch.cat([right, left], -1)
         return self.dropout(x), final
-
-
-class _Mirrored(torch.autograd.Function):
-    """`rows_at` for places that are their own inverse: the gradient is looked up too, where any other is added up."""
-
-    @staticmethod
-    def forward(ctx: Any, states_BWE: Tensor, mirror_BW: Tensor) -> Tensor:
-        ctx.save_for_backward(mirror_BW)
-        return rows_at(states_BWE, mirror_BW)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return rows_at(gradients[0], *ctx.saved_tensors), None
-
-
-def rows_at(states_BWE: Tensor, place_BT: Tensor) -> Tensor:
-    """[B, T, E]: the states at some places, as a look-up in one long table, which is the fastest form."""
-    rows, width = states_BWE.shape[:2]
-    start = torch.arange(rows, device=place_BT.device)[:, None] * width
-    return functional.embedding(place_BT + start, states_BWE.flatten(0, 1))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, Protocol
+
+import torch
 
 from grammar.actions import GENERATED, Action, Kind, build
 from grammar.ontology import Ontology
 from grammar.tree import Tree
 from parser.decode import Parse, Search
 from parser.domains import of_domain
+from parser.memory import uncollected
 from parser.metrics import Score, slices_of
 from parser.model import Model
 from parser.quick import Quick
@@ -110,12 +114,30 @@ def parse_all(
 ) -> list[Parse]:
     """Parse many utterances in batches of similar length; the result is in the given order."""
     order = sorted(range(len(utterances)), key=lambda i: len(utterances[i]))
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     parses: list[Parse | None] = [None] * len(utterances)
-    for start in range(0, len(order), batch_size):
-        index = order[start : start + batch_size]
-        for i, parse in zip(index, search.parse([utterances[i] for i in index], beam), strict=True):
-            parses[i] = parse
+    with uncollected():
+        found = _in_turn(search, [[utterances[i] for i in index] for index in batches], beam)
+        for index, some in zip(batches, found, strict=True):
+            for i, parse in zip(index, some, strict=True):
+                parses[i] = parse
     return [parse for parse in parses if parse is not None]
+
+
+def _in_turn(search: Searching, batches: Sequence[Sequence[list[str]]], beam: int) -> Iterator[list[Parse]]:
+    """The parses of batch after batch; on a GPU by two threads: one makes trees while those of the other grow."""
+    device = search.folded.bias_F.device if isinstance(search, Search) else torch.device("cpu")
+    if device.type == "cpu" or len(batches) < 2:
+        yield from (search.parse(batch, beam) for batch in batches)
+        return
+
+    def settle() -> None:
+        torch.cuda.set_device(device)
+        torch.cuda.set_stream(torch.cuda.Stream())
+
+    torch.cuda.synchronize(device)
+    with ThreadPoolExecutor(2, "search", settle) as pool:
+        yield from pool.map(lambda batch: search.parse(batch, beam), batches)
 
 
 def evaluate(

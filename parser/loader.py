@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
+from torch import Tensor
 
 from parser.batch import Batch, Examples
 from parser.checkpoint import Setup
 from parser.order import batch_count, batches_of, drawn_of
+from parser.shapes import Shape, Shapes, pack, records
 from parser.source import Block, Source
 from parser.swap import Swap
 
@@ -30,10 +31,25 @@ class Step:
     Attributes:
         utterances: of the whole step, over all processes.
         parts: the batches of this process, one after the other; fewer where the step is small.
+        lines: the same, each filled up to its shape and packed, where steps are recorded.
     """
 
     utterances: int
     parts: list[Batch]
+    lines: list[tuple[Shape, Tensor]]
+
+    def padding(self) -> dict[str, float]:
+        """Share of the cells that is real: of actions and of words."""
+        actions = sum(batch.actions for batch in self.parts)
+        words = float(sum(int(batch.length_B.sum()) for batch in self.parts))
+        if self.lines:
+            sizes = [(shape.rows * shape.actions, shape.rows * shape.words) for shape, _ in self.lines]
+        else:
+            sizes = [(batch.real_BT.numel(), batch.word_BW.numel()) for batch in self.parts]
+        return {
+            "real_actions": actions / max(1, sum(size for size, _ in sizes)),
+            "real_words": words / max(1, sum(size for _, size in sizes)),
+        }
 
 
 class Loader:
@@ -43,12 +59,15 @@ class Loader:
         source: the data set.
         setup: the model without its weights; its config says how batches are made.
         rank, world: this process, and how many there are; each takes its share of every step.
-        pin: put batches into page-locked memory.
+        device: where they go; for a GPU they are put into page-locked memory, and packed where steps are recorded.
     """
 
-    def __init__(self, source: Source, setup: Setup, rank: int = 0, world: int = 1, pin: bool = False) -> None:
-        self.source, self.setup, self.rank, self.world, self.pin = source, setup, rank, world, pin
+    def __init__(self, source: Source, setup: Setup, rank: int = 0, world: int = 1, device: str = "cpu") -> None:
+        self.source, self.setup, self.rank, self.world = source, setup, rank, world
         self.settings = setup.config.train
+        self.pin = device.startswith("cuda")
+        shares = self.settings.accumulate * world
+        self._shapes = Shapes(-(-self.settings.batch_size // shares)) if records(setup.config, device) else None
         self.all_blocks = source.blocks("train")
         self.rows = sum(block.rows for block in self.all_blocks)
         # The only pool, where all rows fit into one.
@@ -157,19 +176,18 @@ class Loader:
         return Examples(table, self.setup.vocab, self.setup.ontology, model.copy, model.stack)
 
     def _step(self, examples: Examples, index: np.ndarray) -> Step:
-        parts = []
+        made = Step(len(index), [], [])
         shares = self.settings.accumulate * self.world
         for part in range(self.rank, shares, self.world):
             # Neighbours are of similar length, so every share gets as much to do.
             mine = index[part::shares]
             if len(mine):
-                batch = examples.batch(mine)
-                parts.append(batch.pin() if self.pin else batch)
-        return Step(len(index), parts)
+                self._add(made, examples.batch(mine))
+        return made
 
-
-def describe_padding(batches: list[Batch]) -> dict[str, float]:
-    """Share of the padded cells that is real: of actions and of words."""
-    actions = sum(b.actions for b in batches) / max(1, sum(b.real_BT.numel() for b in batches))
-    words = float(sum(torch.sum(b.length_B) for b in batches)) / max(1, sum(b.word_BW.numel() for b in batches))
-    return {"real_actions": actions, "real_words": words}
+    def _add(self, step: Step, batch: Batch) -> None:
+        if self._shapes:
+            shape = self._shapes.of(batch)
+            line = pack(batch, shape, step.utterances)
+            step.lines.append((shape, line.pin_memory() if self.pin else line))
+        step.parts.append(batch.pin() if self.pin and not self._shapes else batch)

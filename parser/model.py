@@ -20,8 +20,9 @@ from parser.batch import Batch, Input
 from parser.config import ModelConfig
 from parser.domains import Domains
 from parser.dropout import Dropout
-from parser.encoder import Encoder, rows_at
+from parser.encoder import Encoder
 from parser.legal import Legal
+from parser.lookup import look_up, rows_at
 from parser.vocab import Vocab
 
 NEVER = -1e9
@@ -170,7 +171,7 @@ class Model(nn.Module):
         """([B, T, H] what a decision is made from, [B, T, W] biases of positions or None)"""
         parts = [part for part in (history_BTH, stack_BTH) if part is not None]
         if self.config.context:
-            parts += [self.parent(parent_BT), self.sibling(sibling_BT)]
+            parts += [look_up(self.parent.weight, parent_BT), look_up(self.sibling.weight, sibling_BT)]
         near_attention = near_copy = None
         if self.config.front:
             inside = (front_BT < memory.length_B[:, None])[..., None]
@@ -248,7 +249,7 @@ class Model(nn.Module):
         width = len(memory.place_W)
         front_V = torch.arange(width + 1, device=front_BT.device)
         distance_VW = (memory.place_W - front_V[:, None]).clamp(-REACH, REACH) + REACH
-        return functional.embedding(front_BT, functional.embedding(distance_VW, biases)[..., 0])
+        return look_up(look_up(biases, distance_VW)[..., 0], front_BT)
 
     # -- training: all actions of a batch at once ----------------------------------------------
 
@@ -335,9 +336,9 @@ class Model(nn.Module):
 
     def _gold_vectors(self, batch: Batch, memory: Memory) -> Tensor:
         """`action_vectors` of the gold actions: a product for those that copy only."""
-        vectors_BTA = self.embed(batch.symbol_BT.clamp(min=0))
+        vectors_BTA = look_up(self.embed.weight, batch.symbol_BT.clamp(min=0))
         if self.config.copy:
-            words_KE = functional.embedding(batch.source_K, memory.states_BWE.flatten(0, 1))
+            words_KE = look_up(memory.states_BWE.flatten(0, 1), batch.source_K)
             line = vectors_BTA.flatten(0, 1).index_copy(
                 0, batch.copying_K, torch.tanh(self.copied(words_KE)).to(vectors_BTA.dtype)
             )

@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,11 @@ from parser.checkpoint import CheckpointError, Setup, load_last, load_model, sav
 from parser.config import Config, ConfigError
 from parser.distributed import Group
 from parser.evaluate import evaluate
-from parser.loader import Loader, describe_padding
+from parser.loader import Loader
 from parser.selection import source_of
 from parser.source import Source
-from parser.transfer import parts_of, take_over
+from parser.stepping import Stepper
+from parser.transfer import take_over
 from parser.vectors import put_vectors, read_vectors
 from parser.vocab import Counts, Vocab, build_vocab
 
@@ -118,10 +119,8 @@ def _run(
         model.encoder.pretrained.load(Path(setup.config.model.pretrained))
     if older:
         take_over(model, setup.vocab, older[1], older[0].vocab)
-    forward = torch.compile(model, dynamic=True) if settings.compile else model
-    optimizer = torch.optim.AdamW(parts_of(model, settings), weight_decay=settings.weight_decay, fused=True)
-    parameters = list(model.parameters())  # the walk through all modules is not for every step
-    loader = Loader(source, setup, group.rank, group.world, pin=device.startswith("cuda"))
+    stepper = Stepper(model, setup.config, device)
+    loader = Loader(source, setup, group.rank, group.world, device)
     steps = sum(loader.steps(epoch) for epoch in range(settings.epochs))
     place: dict[str, Any] = {"epoch": 0, "batch": 0, "step": 0, "best": None, "cpu_seconds": 0.0}
     facts = {
@@ -131,7 +130,7 @@ def _run(
         "versions": {"treewright": __version__, "torch": torch.__version__},
     }
     if resume:
-        place = load_last(output, model, optimizer)
+        place = load_last(output, model, stepper.optimizer)
         if place["fingerprint"] != fingerprint:
             raise CheckpointError(f"{output} was trained on other shards than {source.where}; give the same ones")
         if group.first:
@@ -143,7 +142,6 @@ def _run(
     log = _Log(output / "log.jsonl", report, group.first)
     log({"event": "start", "steps": steps, "step": place["step"], "examples": loader.rows, **facts})
 
-    autocast = torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda") and settings.bf16)
     spent, began, saved = place["cpu_seconds"], time.process_time(), time.monotonic()
     stop_at = place["step"] + stop_after if stop_after is not None else None
 
@@ -151,7 +149,7 @@ def _run(
         nonlocal saved
         place["cpu_seconds"], saved = spent + time.process_time() - began, time.monotonic()
         if group.first:
-            save_last(output, model, optimizer, place)
+            save_last(output, model, stepper.optimizer, place)
 
     for epoch in range(place["epoch"], settings.epochs):
         model.train()
@@ -159,36 +157,27 @@ def _run(
         pending: _Pending | None = None
         for step in loader.epoch(epoch, place["batch"]):
             torch.manual_seed((settings.seed * 1_000_003 + place["step"]) * group.world + group.rank)
-            rate = settings.lr * _rate(place["step"], steps, settings.warmup, settings.lr_floor)
-            for part in optimizer.param_groups:
-                part["lr"] = rate * part["share"]
-            optimizer.zero_grad(set_to_none=True)
-            total = torch.zeros((), device=device)
-            for batch in step.parts:
-                with autocast:
-                    loss = forward(batch.to(device), settings.unk)
-                (loss / step.utterances).backward()
-                total += loss.detach()
-            actions = sum(batch.actions for batch in step.parts)
-            numbers = torch.tensor([actions, asked.is_set()], dtype=torch.float32, device=device)
-            total, actions_all, wish = group.add_up(parameters, torch.cat([total[None], numbers])).unbind()
-            norm = clip(parameters, settings.clip)
-            optimizer.step()
+            total = stepper.gradients(step)
+            actions, wish = sum(batch.actions for batch in step.parts), asked.is_set()
+            if group.world > 1:
+                numbers = torch.tensor([actions, wish], dtype=torch.float32, device=device)
+                total, *others = group.add_up(stepper.parameters, torch.cat([total[None], numbers])).unbind()
+                actions, wish = int(others[0]), bool(others[1] > 0)
+            norm = stepper.update(_rate(place["step"], steps, settings.warmup, settings.lr_floor))
             place |= {"step": place["step"] + 1, "batch": place["batch"] + 1}
-            padding.append(describe_padding(step.parts))
+            padding.append(step.padding())
             # On a GPU the figures of a step are read while the next one runs, so that it never waits for us.
             line = {"event": "step", "step": place["step"], "epoch": epoch, "utterances": step.utterances}
-            before, pending = pending, _Pending(line, total / actions_all, norm)
+            before, pending = pending, _Pending(line, total, norm, actions)
             if before is not None:
                 log(before.read())
-            stopping = bool(wish > 0) if group.world > 1 else asked.is_set()
             reached = stop_at is not None and place["step"] >= stop_at
             due = time.monotonic() - saved > 60 * settings.checkpoint_minutes
-            if stopping or reached or due or place["step"] % settings.checkpoint_every == 0:
+            if wish or reached or due or place["step"] % settings.checkpoint_every == 0:
                 log(pending.read())
                 pending = None
                 save()
-            if stopping:
+            if wish:
                 raise Stopped(f"stopped at step {place['step']} of {steps}; go on with --resume")
             if reached:
                 return place["best"] or {}
@@ -234,23 +223,13 @@ def _know_domains(setup: Setup, source: Source) -> None:
         raise ConfigError(f"dev has the domains {', '.join(lacking)}, which train lacks; give model.domains=none")
 
 
-def clip(parameters: Sequence[torch.nn.Parameter], most: float) -> torch.Tensor:
-    """Scale the gradient down to a norm of at most `most`; returns the norm that it had.
-
-    On a CPU, where the norm is known at once, most steps are spared a pass over all gradients.
-    """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    if norm.device.type != "cpu" or not norm <= most:
-        torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
-    return norm
-
-
 class _Pending:
-    """The figures of a step that a GPU may still be working on."""
+    """The figures of a step that a GPU may still be working on: they follow it to the host's memory."""
 
-    def __init__(self, line: dict[str, Any], loss: torch.Tensor, norm: torch.Tensor) -> None:
-        self.line, self.loss, self.norm = line, loss, norm
+    def __init__(self, line: dict[str, Any], loss: torch.Tensor, norm: torch.Tensor, actions: int) -> None:
+        self.line, self.actions = line, actions
+        self.figures = torch.stack([loss, norm]).to("cpu", non_blocking=True)
+        self.there = torch.cuda.current_stream().record_event() if loss.is_cuda else None
 
     def read(self) -> dict[str, Any]:
         """The line of the log.
@@ -258,14 +237,16 @@ class _Pending:
         Raises:
             FloatingPointError: the loss or its gradient is not finite.
         """
-        value = self.loss.item()
-        if not (math.isfinite(value) and math.isfinite(self.norm.item())):
+        if self.there is not None:
+            self.there.synchronize()
+        loss, norm = self.figures.tolist()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             step = self.line["step"] - 1
             raise FloatingPointError(
-                f"the loss is {value} and the norm of its gradient {self.norm.item()} at step {step}; "
+                f"the loss is {loss} and the norm of its gradient {norm} at step {step}; "
                 "train anew with a lower train.lr"
             )
-        return self.line | {"loss": value}
+        return self.line | {"loss": loss / self.actions}
 
 
 @contextmanager
