@@ -80,7 +80,7 @@ class Batch(Input):
     kind_BT: 0 for NT, 1 for TER, 2 for RED and padding.   opening_K, leaf_K: the NT and the TER, as places in [B T].
     blocked_X3: (row, step, label) of children that may not come again.
     The stack as a wavefront, over the N real actions numbered row by row; empty without a stack:
-    level_sizes: how many elements lie at each depth; order_N: the actions by depth;
+    real_N: their places in [B T]; level_sizes: how many elements lie at each depth; order_N: the actions by depth;
     under_N: for each of these, its place in the level below (level 0 is the B bottoms).
     closed: per height of nodes, (RED actions, children, which of the REDs each child belongs to).
     """
@@ -100,6 +100,7 @@ class Batch(Input):
     opening_K: Tensor
     leaf_K: Tensor
     blocked_X3: Tensor
+    real_N: Tensor
     order_N: Tensor
     under_N: Tensor
     level_sizes: list[int]
@@ -169,6 +170,7 @@ class Examples:
         symbol_BT = steps["symbol_BT"].numpy()
         leaves, opens = (copy_BT >= 0) | (symbol_BT > self.labels), (symbol_BT > 0) & (symbol_BT <= self.labels)
         pairs, owner = cols.blocked.flat(rows)
+        real_BT = np.arange(count.max())[None] < count[:, None]
         nothing = torch.zeros(0, dtype=torch.long)
         order, under, sizes = self._levels(rows, count) if self.stack else (nothing, nothing, [])
         return Batch(
@@ -180,13 +182,14 @@ class Examples:
             lexical_BW=torch.from_numpy(lexical_BW),
             domain_B=torch.from_numpy(self.domain[rows]),
             **_word_pieces(self._pieces_of(surface_BW, cols.word.lengths(rows)), self.splitter),
-            real_BT=torch.from_numpy(np.arange(count.max())[None] < count[:, None]),
+            real_BT=torch.from_numpy(real_BT),
             copying_K=torch.from_numpy(row * copy_BT.shape[1] + step),
             source_K=torch.from_numpy(row * surface_BW.shape[1] + copy_BT[row, step]),
             kind_BT=torch.from_numpy(np.where(opens, 0, np.where(leaves, 1, 2))),
             opening_K=torch.from_numpy(np.flatnonzero(opens)),
             leaf_K=torch.from_numpy(np.flatnonzero(leaves)),
             blocked_X3=torch.from_numpy(np.concatenate([owner[:, None], pairs], 1)),
+            real_N=torch.from_numpy(np.flatnonzero(real_BT)) if self.stack else nothing,
             order_N=order,
             under_N=under,
             level_sizes=sizes,

@@ -228,6 +228,9 @@ class Search:
         return found
 
     def _parses(self, words: list[str], found: list[tuple[float, list[int]]]) -> Parse:
+        if len(found) == 1:
+            ((score, choices),) = found
+            return parse_of(words, choices, score, self.vocab)
         ordered = sorted(found, key=lambda pair: -pair[0])
         parses = [parse_of(words, choices, score, self.vocab) for score, choices in ordered]
         best = parses[0]
@@ -260,26 +263,30 @@ def greedy(model: Model, vocab: Vocab, utterances: Sequence[list[str]]) -> list[
 def parse_of(words: list[str], choices: Sequence[int], score: float, vocab: Vocab) -> Parse:
     """The parse that a sequence of symbols and positions (`S` and above) stands for; -1 ends it."""
     positions: list[int] = []
-    symbols, size = vocab.symbols, len(vocab.labels)
-    labels: list[str] = []
-    children: list[list[Tree | Leaf]] = [[]]
+    symbols, labels = vocab.symbols, vocab.labels
+    size = len(labels)
+    names: list[str] = []
+    outer: list[list[Tree | Leaf]] = []
+    children: list[Tree | Leaf] = []
     for choice in choices:
-        if choice < 0:
-            break
-        if choice == RED_SYMBOL:
-            node = Tree(labels.pop(), children.pop())
-            children[-1].append(node)
-        elif choice <= size:
-            labels.append(vocab.labels[choice - 1])
-            children.append([])
-        elif choice < symbols:
-            children[-1].append(Leaf(vocab.symbol_name(choice)))
-            positions.append(GENERATED)
-        else:
-            children[-1].append(Leaf(words[choice - symbols]))
+        if choice >= symbols:
+            children.append(Leaf(words[choice - symbols]))
             positions.append(choice - symbols)
-    (root,) = children.pop()
-    assert isinstance(root, Tree) and not children
+        elif choice == RED_SYMBOL:
+            node = Tree(names.pop(), children)
+            children = outer.pop()
+            children.append(node)
+        elif choice > size:
+            children.append(Leaf(vocab.symbol_name(choice)))
+            positions.append(GENERATED)
+        elif choice > 0:
+            names.append(labels[choice - 1])
+            outer.append(children)
+            children = []
+        else:
+            break
+    (root,) = children
+    assert isinstance(root, Tree) and not outer
     return Parse(words, root, positions, score)
 
 

@@ -17,6 +17,7 @@ from parser.config import ModelConfig
 from parser.dropout import Dropout
 from parser.lookup import Mirrored, look_up, rows_at
 from parser.pretrained import Shape, Transformer
+from parser.recurrence import run
 from parser.vocab import PAD, Vocab
 
 
@@ -35,7 +36,7 @@ class Characters(nn.Module):
     def forward(self, inputs: Input) -> Tensor:
         """[U, char_hidden]"""
         if self.kind == "lstm":
-            states, _ = self.lstm(self.embed(inputs.chars_UC))
+            states = run(self.lstm, self.embed(inputs.chars_UC))
             width = states.size(1)
             last = torch.arange(len(states), device=states.device) * width + inputs.letters_U - 1
             return look_up(states.flatten(0, 1), last)
@@ -110,8 +111,8 @@ class Encoder(nn.Module):
         mirror_BW = torch.where(place < length, length - 1 - place, place)
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             x = self.dropout(x)
-            right, _ = ahead(x)
-            left, _ = back(Mirrored.apply(x, mirror_BW))
+            right = run(ahead, x)
+            left = run(back, Mirrored.apply(x, mirror_BW))
             left = Mirrored.apply(left, mirror_BW)
             # The backward direction ends at the first word.
             final = torch.cat([rows_at(right, length - 1)[:, 0], left[:, 0]], -1)

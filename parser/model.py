@@ -23,6 +23,7 @@ from parser.dropout import Dropout
 from parser.encoder import Encoder
 from parser.legal import Legal
 from parser.lookup import look_up, rows_at
+from parser.recurrence import run
 from parser.vocab import Vocab
 
 NEVER = -1e9
@@ -261,7 +262,7 @@ class Model(nn.Module):
         if self.config.history:
             start = self.embed.weight[self.S].expand(len(vectors), 1, -1)
             h, c = self.start(self.history_start, memory)
-            history, _ = self.history(torch.cat([start, vectors[:, :-1]], 1), (h[None], c[None].contiguous()))
+            history = run(self.history, torch.cat([start, vectors[:, :-1]], 1), (h[None], c[None].contiguous()))
         if self.config.stack:
             stack = self._stack_states(batch, vectors, memory)
         legal = self._legal(batch)
@@ -353,7 +354,7 @@ class Model(nn.Module):
     def _legal(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         labels = self.legal.takes_PL[batch.parent_BT]
         row, step, label = batch.blocked_X3.unbind(-1)
-        labels[row, step, label] = False
+        labels.index_put_((row, step, label), labels.new_zeros(()))
         real = batch.real_BT
         # Padding gets an open mask, or its softmax would be over nothing.
         return labels | ~real[..., None], self.legal.words_P[batch.parent_BT] | ~real, batch.red_BT.bool() | ~real
@@ -365,8 +366,7 @@ class Model(nn.Module):
         is slot t - 1. Closed nodes are composed first, by height; then the recurrence runs by
         depth, since an element's state comes from the element below it.
         """
-        real = batch.real_BT
-        vectors_NA = self._composed_nodes(batch, vectors_BTA[real])
+        vectors_NA = self._composed_nodes(batch, vectors_BTA.flatten(0, 1).index_select(0, batch.real_N))
         bottom_h, bottom_c = self.start(self.stack_start, memory)
         gates_N4H = functional.linear(vectors_NA, self.stack.weight_ih, self.stack.bias_ih)[batch.order_N]
         h, c = bottom_h, bottom_c
@@ -376,18 +376,20 @@ class Model(nn.Module):
         ):
             h, c = lstm_step(self.stack, gates, h[under], c[under])
             levels.append(h)
-        states_NH = torch.empty_like(torch.cat(levels)).index_copy(0, batch.order_N, torch.cat(levels))
-        slots = bottom_h.new_zeros(*real.shape, bottom_h.size(-1)).masked_scatter(real[..., None], states_NH)
-        return torch.cat([bottom_h[:, None], slots[:, :-1]], 1)
+        states_NH = torch.cat(levels)
+        rows, steps = batch.real_BT.shape
+        slots = states_NH.new_zeros(rows * steps, states_NH.size(1))
+        slots = slots.index_copy(0, batch.real_N[batch.order_N], states_NH).view(rows, steps, -1)
+        return torch.cat([bottom_h[:, None].to(slots.dtype), slots[:, :-1]], 1)
 
     def _composed_nodes(self, batch: Batch, vectors_NA: Tensor) -> Tensor:
         """The vectors with every RED's replaced by that of the node it closes."""
-        label_NA = self.embed(batch.parent_BT[batch.real_BT] + 1)
+        label_NA = self.embed(batch.parent_BT.flatten()[batch.real_N] + 1)
         for red, child, owner in batch.closed:
-            zeros = vectors_NA.new_zeros(len(red), vectors_NA.size(-1))
-            total = zeros.index_add(0, owner, vectors_NA[child])
-            many = torch.bincount(owner, minlength=len(red)).clamp(min=1)
-            node = self.composed(label_NA[red], total / many[:, None])
+            # The last column counts the children.
+            children = functional.pad(vectors_NA[child], (0, 1), value=1.0)
+            total = children.new_zeros(len(red), children.size(1)).index_add(0, owner, children)
+            node = self.composed(label_NA[red], total[:, :-1] / total[:, -1:].clamp(min=1))
             vectors_NA = vectors_NA.index_copy(0, red, node.to(vectors_NA.dtype))
         return vectors_NA
 

@@ -86,7 +86,7 @@ _FIELDS = (
     _Field("source_K", lambda s: (s.copies,), 0),
     _Field("blocked_X3", lambda s: (s.blocked, 3), 0),
 )
-_UNUSED = ("kind_BT", "opening_K", "leaf_K", "order_N", "under_N")
+_UNUSED = ("kind_BT", "opening_K", "leaf_K", "real_N", "order_N", "under_N")
 _SPARE = 1.2
 """So much more room than its first batch needs has a shape; what does not fit makes a larger one."""
 
