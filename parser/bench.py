@@ -38,7 +38,8 @@ from parser.stepping import Stepper
 from parser.train import make_setup
 
 WARM_STEPS = 300
-"""Steps of training before parsing is timed: fresh weights write trees much longer than real ones."""
+"""Steps of training before parsing is timed, since fresh weights write trees much longer than real ones, and before
+anything is timed on a GPU."""
 PARTS = {
     "recurrence": ("lstm", "rnn"),
     "products": ("::mm", "::addmm", "::bmm", "::baddbmm", "::linear", "gemm", "cutlass"),
@@ -115,7 +116,8 @@ class Bench:
         """Slices of training between measurements of the machine and runs of the peer."""
         size = self.setup.config.train.batch_size
         steps = self._forever(size)
-        for _ in range(5):
+        # A GPU records the steps of every shape first.
+        for _ in range(WARM_STEPS if self.device.startswith("cuda") else 5):
             self._step(next(steps))
         clock, spent, done, actions, flops = Clock(self.device), 0.0, 0, 0, 0
         rates: list[float] = []
@@ -200,15 +202,10 @@ class Bench:
         self.say("the parts of a step")
         gpu = self.device.startswith("cuda")
         source = self._forever(self.setup.config.train.batch_size)
-        ready = [next(source) for _ in range(4)]
-        for step in ready:
-            self._step(step)
+        self._take(source, steps if gpu else 4)
+        plain = self._take(source, steps) if gpu else 0.0
         with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as seen:
-            clock = Clock(self.device)
-            clock.start()
-            for _ in range(steps):
-                self._step(next(source))
-            wall = clock.spent()
+            wall = self._take(source, steps)
         share = dict.fromkeys([*PARTS, "element-wise"], 0.0)
         for name, spent in _operations(seen, gpu):
             part = next((part for part, keys in PARTS.items() if any(key in name.lower() for key in keys)), None)
@@ -216,7 +213,8 @@ class Bench:
         total = sum(share.values())
         self.figures |= {f"share_{name}": spent / max(total, 1e-9) for name, spent in share.items()}
         if gpu:
-            self.figures["device_busy"] = total / wall
+            # The profiler notes every kernel, which makes steps of short kernels longer: once with it, once without.
+            self.figures |= {"device_busy": total / wall, "device_busy_unwatched": total / plain}
 
     def _memory(self) -> None:
         """The optimizer touches every parameter once: it is held to the rate of a copy."""
@@ -231,6 +229,14 @@ class Bench:
         rate = calls_a_second(optimizer.step, self.device, min(0.5, self.seconds))
         self.figures["copy_gb_s"] = copied / 1e9
         self.figures["optimizer_share_of_copy"] = rate * moved / copied
+
+    def _take(self, source: Iterator[Step], steps: int) -> float:
+        """Seconds of so many steps."""
+        clock = Clock(self.device)
+        clock.start()
+        for _ in range(steps):
+            self._step(next(source))
+        return clock.spent()
 
     def _step(self, step: Step) -> int:
         total = self.stepper.gradients(step)
