@@ -17,7 +17,7 @@ from grammar.ontology import Ontology
 from grammar.tree import Tree
 from parser.decode import Parse, Search
 from parser.domains import of_domain
-from parser.memory import uncollected
+from parser.memory import streams, uncollected
 from parser.metrics import Score, slices_of
 from parser.model import Model
 from parser.quick import Quick
@@ -131,9 +131,11 @@ def _in_turn(search: Searching, batches: Sequence[Sequence[list[str]]], beam: in
         yield from (search.parse(batch, beam) for batch in batches)
         return
 
+    waiting = iter(streams(device)[1:])
+
     def settle() -> None:
         torch.cuda.set_device(device)
-        torch.cuda.set_stream(torch.cuda.Stream())
+        torch.cuda.set_stream(next(waiting))
 
     torch.cuda.synchronize(device)
     with ThreadPoolExecutor(2, "search", settle) as pool:

@@ -14,6 +14,11 @@ import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of <malloc.h>
 _LARGE, _PAD = 1 << 30, 64 << 20
@@ -53,3 +58,11 @@ def uncollected() -> Iterator[None]:
     finally:
         if on:
             gc.enable()
+
+
+@cache
+def streams(device: torch.device) -> tuple[torch.cuda.Stream, ...]:
+    """Three streams of a GPU: for training, and for two threads that parse. Each keeps memory of its own for good."""
+    import torch
+
+    return tuple(torch.cuda.Stream(device) for _ in range(3))

@@ -5,6 +5,7 @@ B rows   T steps   X input   H state
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ def run(lstm: nn.Module, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None = No
     """[B, T, H] states of an `nn.LSTM` of one layer and direction.
 
     Under autocast to bfloat16 the library itself computes LSTMs in float16, whose small gradients vanish without loss
-    scaling; here they are bfloat16 too.
+    scaling; here they are bfloat16 too, or float32 where the GPU has none.
 
     Args:
         lstm: the layer.
@@ -23,13 +24,18 @@ def run(lstm: nn.Module, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None = No
         start: (h, c) [1, B, H] before the first step; zeros without.
     """
     if x_BTX.is_cuda and torch.is_autocast_enabled("cuda"):
-        return _narrow(lstm, x_BTX, start)
+        return _narrow(lstm, x_BTX, start, torch.bfloat16 if _has_bfloat16() else torch.float32)
     states: Tensor = lstm(x_BTX, start)[0]
     return states
 
 
-def _narrow(lstm: Any, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None) -> Tensor:
-    dtype = torch.get_autocast_dtype("cuda")
+@cache
+def _has_bfloat16() -> bool:
+    """Whether the GPU computes in bfloat16 itself; before, the library has no LSTM for it."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _narrow(lstm: Any, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None, dtype: torch.dtype) -> Tensor:
     with torch.autocast("cuda", enabled=False):
         # One piece of memory for all weights: otherwise the library copies them into one at every call.
         weights = lstm._flat_weights

@@ -108,20 +108,19 @@ class Shapes:
         """The shape of a batch."""
         words, actions = batch.word_BW.size(1), batch.real_BT.size(1)
         distinct, letters = len(batch.letters_U), len(batch.letter_P)
-        # Filled-up distinct words have one letter each.
         need = np.array(
             [distinct, letters, len(batch.copying_K), len(batch.blocked_X3), batch.piece_BP.size(-1)], dtype=np.int64
         )
         # The last action is never real: places that are filled up point there.
         key = _round(words), _round(actions + 1)
-        room = self._room.get(key, np.zeros(5, dtype=np.int64))
-        if (need > room - [0, room[0] - distinct, 0, 0, 0]).any():
-            most = np.maximum(need, room)
-            spare = np.ceil(most[:4] * _SPARE / 32).astype(np.int64) * 32
-            spare[1] += spare[0]
-            room = np.array([*spare, _round(int(most[4])) if most[4] else 0])
-            self._room[key] = room
-        return Shape(self.rows, *key, *(int(size) for size in room))
+        room = self._room.get(key, np.zeros_like(need))
+        if (need > room).any():
+            more = np.ceil(need * _SPARE / 32).astype(np.int64) * 32
+            more[-1] = _round(int(need[-1])) if need[-1] else 0
+            self._room[key] = room = np.where(need > room, more, room)
+        distinct, letters, copies, blocked, pieces = map(int, room)
+        # Distinct words that are filled up have one letter each.
+        return Shape(self.rows, *key, distinct, letters + distinct, copies, blocked, pieces)
 
 
 def _round(size: int) -> int:

@@ -10,6 +10,7 @@ single call. The first batch of a shape is trained on as it comes, which warms e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from parser.config import Config
 from parser.loader import Step
+from parser.memory import streams, uncollected
 from parser.model import Model
 from parser.shapes import Shape, records, unpack
 from parser.transfer import parts_of
@@ -60,7 +62,7 @@ class Stepper:
 
     def backward(self, batch: Any, utterances: Tensor | int) -> Tensor:
         """Add the gradient of one batch to what is there; returns its loss."""
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16, cache_enabled=False):
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16, cache_enabled=self._tape is None):
             loss = self.forward(batch, self.settings.unk)
         (loss / utterances).backward()
         return loss.detach()
@@ -93,40 +95,43 @@ class _Tape:
         self.grads = [torch.zeros_like(p) for p in trained]
         for p, grad in zip(trained, self.grads, strict=True):
             p.grad = grad
-        self.seen: dict[Shape, tuple[Callable[[], None], Tensor] | None] = {}
-        self.moves: Callable[[], None] | None = None
-        self.moved = False
+        self.seen: set[Shape] = set()
+        self.records: dict[Shape, tuple[Callable[[], None], Tensor]] = {}
+        self.play_move: Callable[[], None] = self._first_move
 
     def gradients(self, lines: Sequence[tuple[Shape, Tensor]]) -> Tensor:
         self.loss.zero_()
         for shape, line in lines:
-            record = self.seen.get(shape)
-            if record is None and shape in self.seen and len(self.seen) <= MOST_RECORDS:
+            if shape in self.seen and shape not in self.records and len(self.records) < MOST_RECORDS:
                 place = torch.empty(len(line), dtype=line.dtype, device=self.stepper.device)
-                record = self.seen[shape] = self.record(partial(self._backward, place, shape)), place
-            self.seen.setdefault(shape)
-            if record is None:
-                self._backward(line.to(self.stepper.device, non_blocking=True), shape)
-            else:
-                play, place = record
+                self.records[shape] = self.record(partial(self._backward, place, shape)), place
+            self.seen.add(shape)
+            if shape in self.records:
+                play, place = self.records[shape]
                 place.copy_(line, non_blocking=True)
                 play()
+            else:
+                self._backward(line.to(self.stepper.device, non_blocking=True), shape)
         return self.loss
 
     def update(self, rate: float) -> Tensor:
         for place, group in zip(self.rates, self.stepper.optimizer.param_groups, strict=True):
             place.fill_(self.stepper.settings.lr * rate * group["share"])
-        if self.moves is not None:
-            self.moves()
-        elif not self.moved:
-            for place, group in zip(self.rates, self.stepper.optimizer.param_groups, strict=True):
-                group["lr"], group["capturable"] = place, True
-            self._move()
-            self.moved = True
-        else:
-            self.moves = self.record(self._move)
-            self.moves()
+        self.play_move()
         return self.norm
+
+    def _first_move(self) -> None:
+        """The optimizer makes its moments now, so this one cannot be recorded; what it was loaded with is put right."""
+        for place, group in zip(self.rates, self.stepper.optimizer.param_groups, strict=True):
+            group["lr"], group["capturable"] = place, False
+        self._move()
+        self.play_move = self._second_move
+
+    def _second_move(self) -> None:
+        for group in self.stepper.optimizer.param_groups:
+            group["capturable"] = True
+        self.play_move = self.record(self._move)
+        self.play_move()
 
     def _backward(self, line: Tensor, shape: Shape) -> None:
         self.loss += self.stepper.backward(*unpack(line, shape))
@@ -137,20 +142,27 @@ class _Tape:
 
 
 def recorder(device: torch.device) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """What records some work on a GPU, without doing it, and returns what does it, as often as it is called."""
-    # Nothing can be recorded on the stream that a process starts with.
+    """What records some work on a GPU, without doing it, and returns what does it, as often as it is called.
+
+    The thread goes over to a stream of its own, and stays there: nothing can be recorded on the one it starts with.
+    """
     torch.cuda.set_device(device)
     torch.cuda.synchronize()
-    torch.cuda.set_stream(torch.cuda.Stream())
+    torch.cuda.set_stream(streams(device)[0])
     pool = torch.cuda.graph_pool_handle()
 
     def record(work: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        # Other threads go on meanwhile: one makes batches in page-locked memory.
-        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
-        try:
-            work()
-        finally:
+        # A record of an earlier run must not be thrown away meanwhile. Other threads go on: one makes batches in
+        # page-locked memory.
+        with uncollected():
+            graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+            try:
+                work()
+            except BaseException:
+                with suppress(RuntimeError):  # the error that counts is the first
+                    graph.capture_end()
+                raise
             graph.capture_end()
         return graph.replay
 

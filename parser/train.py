@@ -1,4 +1,4 @@
-"""Training, top to bottom: data, model, loop. No callbacks; resume gives the same losses.
+"""Training, top to bottom: data, model, loop. No callbacks; resume gives the same losses, on a GPU up to rounding.
 
 One JSON line a step goes to `log.jsonl` (loss in nats per action), one a dev evaluation. Under `torchrun`
 every process runs this; the first one writes.
@@ -158,11 +158,11 @@ def _run(
         for step in loader.epoch(epoch, place["batch"]):
             torch.manual_seed((settings.seed * 1_000_003 + place["step"]) * group.world + group.rank)
             total = stepper.gradients(step)
-            actions, wish = sum(batch.actions for batch in step.parts), asked.is_set()
+            actions, wish = sum(batch.actions for batch in step.parts), int(asked.is_set())
             if group.world > 1:
                 numbers = torch.tensor([actions, wish], dtype=torch.float32, device=device)
-                total, *others = group.add_up(stepper.parameters, torch.cat([total[None], numbers])).unbind()
-                actions, wish = int(others[0]), bool(others[1] > 0)
+                sums = group.add_up(stepper.parameters, torch.cat([total[None], numbers]))
+                total, (actions, wish) = sums[0], (int(number) for number in sums[1:].tolist())
             norm = stepper.update(_rate(place["step"], steps, settings.warmup, settings.lr_floor))
             place |= {"step": place["step"] + 1, "batch": place["batch"] + 1}
             padding.append(step.padding())
@@ -229,7 +229,7 @@ class _Pending:
     def __init__(self, line: dict[str, Any], loss: torch.Tensor, norm: torch.Tensor, actions: int) -> None:
         self.line, self.actions = line, actions
         self.figures = torch.stack([loss, norm]).to("cpu", non_blocking=True)
-        self.there = torch.cuda.current_stream().record_event() if loss.is_cuda else None
+        self.there = torch.cuda.current_stream(loss.device).record_event() if loss.is_cuda else None
 
     def read(self) -> dict[str, Any]:
         """The line of the log.
@@ -243,7 +243,7 @@ class _Pending:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             step = self.line["step"] - 1
             raise FloatingPointError(
-                f"the loss is {loss} and the norm of its gradient {norm} at step {step}; "
+                f"the loss is {loss / self.actions} and the norm of its gradient {norm} at step {step}; "
                 "train anew with a lower train.lr"
             )
         return self.line | {"loss": loss / self.actions}

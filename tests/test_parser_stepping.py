@@ -44,7 +44,7 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_the_batch(changes):
             loss.backward()
             found.append([loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
         for want, got in zip(*found, strict=True):
-            assert torch.allclose(want, got, atol=1e-9)
+            assert torch.allclose(want, got, atol=1e-4)  # probabilities are float32 in any model
 
     check()
 
