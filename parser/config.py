@@ -165,7 +165,7 @@ class TrainConfig:
     encoder_rate: float = 1.0
     """Share of the learning rate for the encoder; 0 freezes it. For fine-tuning."""
     pretrained_rate: float = 0.0
-    """The same for `model.pretrained`: 0 freezes it, 0.01 fine-tunes it."""
+    """The same for `model.pretrained`: 0 freezes it, 0.06 fine-tunes it."""
     decoder_rate: float = 1.0
     """Share for history, stack, attention and hidden layer; action embeddings and output layers learn in full."""
 

@@ -25,7 +25,7 @@ from parser.config import ConfigError
 UNKNOWN, BEGIN, END = "[UNK]", "[CLS]", "[SEP]"
 MOST_PIECES = 512
 MOST_KEPT = 1 << 30
-"""Bytes of states that training holds where the transformer is frozen: of 60,000 utterances of nine words, 384 wide."""
+"""Bytes of states that training on a CPU holds where the transformer is frozen: of 60,000 utterances of nine words, 384 wide."""
 _FIELDS = {
     "width": "hidden_size",
     "heads": "num_attention_heads",
@@ -134,8 +134,8 @@ class Transformer(nn.Module):
         self.kept = Kept()
 
     def read(self, piece_BP: Tensor, length_B: Tensor) -> Tensor:
-        """`forward`; in training without gradients, so where it is frozen, each utterance is read once."""
-        frozen = not self.words.weight.requires_grad
+        """`forward`; on a CPU, in training without gradients, so where it is frozen, each utterance is read once."""
+        frozen = not self.words.weight.requires_grad and piece_BP.device.type == "cpu"
         if self.training and frozen and not torch.compiler.is_compiling():
             return self.kept(self, piece_BP, length_B)
         states: Tensor = self(piece_BP, length_B)

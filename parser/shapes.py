@@ -25,12 +25,10 @@ from parser.vocab import MAX_CHARS, PAD
 def records(config: Config, device: str) -> bool:
     """Whether steps are recorded: on a GPU, where every operation of a step follows from the shape of its batch.
 
-    A stack-LSTM runs by the depths of a batch's trees, a softmax of its own for labels over as many as it opens, and a
-    frozen transformer reads only what is new to it.
+    A stack-LSTM runs by the depths of a batch's trees, and a softmax of its own for labels over as many as it opens.
     """
     plain = config.model.joint and not config.model.stack and not config.train.compile
-    reads = bool(config.model.pretrained) and not config.train.pretrained_rate
-    return device.startswith("cuda") and config.train.graphs and plain and not reads
+    return device.startswith("cuda") and config.train.graphs and plain
 
 
 class Shape(NamedTuple):
