@@ -25,7 +25,8 @@ from parser.config import ConfigError
 UNKNOWN, BEGIN, END = "[UNK]", "[CLS]", "[SEP]"
 MOST_PIECES = 512
 MOST_KEPT = 1 << 30
-"""Bytes of states that training on a CPU holds where the transformer is frozen: of 60,000 utterances of nine words, 384 wide."""
+"""Bytes of states that training on a CPU holds where the transformer is frozen: of 60,000 utterances of nine words,
+384 wide."""
 _FIELDS = {
     "width": "hidden_size",
     "heads": "num_attention_heads",

@@ -46,6 +46,10 @@ def device(name: str, threads: int) -> str:
         raise ConfigError(f"--device must be cpu, cuda, cuda:N or auto, not `{name}`")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("this machine has no CUDA device; give --device cpu")
+    if name.startswith("cuda:"):
+        if int(name[5:]) >= torch.cuda.device_count():
+            raise ConfigError(f"this machine has no {name}; its last is cuda:{torch.cuda.device_count() - 1}")
+        torch.cuda.set_device(name)
     return name
 
 
