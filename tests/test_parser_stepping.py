@@ -13,6 +13,7 @@ from parsing import world, write_shards
 from test_parser_scale import config, losses
 
 from parser import loader, stepping
+from parser.recurrence import _narrow
 from parser.shapes import Shapes, pack, unpack
 from parser.train import train
 
@@ -104,3 +105,18 @@ def test_a_run_of_played_steps_goes_on_with_the_same_losses(shards, tmp_path, pl
     train(shards, tmp_path / "parts", settings, resume=True)
 
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
+def test_an_lstm_in_another_precision_is_the_same_lstm():
+    torch.manual_seed(5)
+    lstm = torch.nn.LSTM(6, 8, batch_first=True)
+    x, start = torch.randn(3, 7, 6), (torch.randn(1, 3, 8), torch.randn(1, 3, 8))
+    found = []
+    for states in (lstm(x, start)[0], _narrow(lstm, x, start, torch.float32)):
+        lstm.zero_grad()
+        states.square().sum().backward()
+        found.append([states.detach(), *(p.grad.clone() for p in lstm.parameters())])
+    for want, got in zip(*found, strict=True):
+        assert torch.allclose(want, got, atol=1e-5)
+    wide, narrow = found[0][0], _narrow(lstm, x, start, torch.bfloat16)
+    assert narrow.dtype == torch.bfloat16 and torch.allclose(wide, narrow.float(), atol=0.02)
