@@ -23,7 +23,7 @@ from parser.dropout import Dropout
 from parser.encoder import Encoder
 from parser.legal import Legal
 from parser.lookup import look_up, rows_at
-from parser.recurrence import run
+from parser.recurrence import lstm_step, run
 from parser.vocab import Vocab
 
 NEVER = -1e9
@@ -392,10 +392,3 @@ class Model(nn.Module):
             node = self.composed(label_NA[red], total[:, :-1] / total[:, -1:].clamp(min=1))
             vectors_NA = vectors_NA.index_copy(0, red, node.to(vectors_NA.dtype))
         return vectors_NA
-
-
-def lstm_step(cell: nn.LSTMCell, gates_N4H: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """One LSTM step whose input product is already made."""
-    i, f, g, o = (gates_N4H + functional.linear(h, cell.weight_hh, cell.bias_hh)).chunk(4, -1)
-    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c

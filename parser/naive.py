@@ -11,7 +11,8 @@ from torch import Tensor
 from grammar.actions import GENERATED, Action, Kind, State
 from grammar.ontology import Ontology
 from parser.batch import make_input
-from parser.model import Model, lstm_step
+from parser.model import Model
+from parser.recurrence import lstm_step
 from parser.vocab import RED_SYMBOL, Vocab
 
 

@@ -1,4 +1,4 @@
-"""An LSTM over right-padded rows, in the precision that training has asked for.
+"""An LSTM over right-padded rows, in the precision that training has asked for, and one step of an LSTM.
 
 B rows   T steps   X input   H state
 """
@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def run(lstm: nn.Module, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """[B, T, H] states of an `nn.LSTM` of one layer and direction.
 
-    Under autocast to bfloat16 the library itself computes LSTMs in float16, whose small gradients vanish without loss
-    scaling; here they are bfloat16 too, or float32 where the GPU has none.
+    Under autocast to bfloat16 the library itself computes LSTMs in float16, whose small gradients can vanish without
+    loss scaling; here they are bfloat16 too, or float32 where the GPU has none.
 
     Args:
         lstm: the layer.
@@ -47,3 +48,10 @@ def _narrow(lstm: Any, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None, dtype
         # has_biases, layers, dropout between them, train, bidirectional, batch_first
         states: Tensor = torch._VF.lstm(x_BTX, (h, c), parts, True, 1, 0.0, lstm.training, False, True)[0]
         return states
+
+
+def lstm_step(cell: nn.LSTMCell, gates_N4H: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """One LSTM step whose input product is already made."""
+    i, f, g, o = (gates_N4H + functional.linear(h, cell.weight_hh, cell.bias_hh)).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
