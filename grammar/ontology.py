@@ -24,8 +24,9 @@ import difflib
 import hashlib
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 KINDS = ("intent", "function", "slot")
@@ -265,6 +266,33 @@ def loads(text: str, source: str = "<text>") -> Ontology:
         return Ontology(nodes, data.get("roots"), data.get("lexicon", {}).get("words", ()))
     except OntologyError as error:
         raise OntologyError(f"{source}: {error}") from error
+
+
+def joined(ontologies: Sequence[Ontology]) -> Ontology:
+    """What any of several ontologies allows: for rows of several corpora together.
+
+    Raises:
+        OntologyError: a label is of one kind in one of them and of another elsewhere.
+    """
+    nodes: dict[str, Node] = {}
+    for label in dict.fromkeys(label for ontology in ontologies for label in ontology.nodes):
+        first, *others = (ontology.nodes[label] for ontology in ontologies if label in ontology)
+        for other in others:
+            if other.kind != first.kind:
+                raise OntologyError(f"`{label}` is both {first.kind} and {other.kind}; rename one")
+            first = replace(
+                first,
+                takes=first.takes | other.takes,
+                required=first.required & other.required,
+                repeated=first.repeated | other.repeated,
+                words=first.words or other.words,
+                least=min(first.least, other.least),
+                count=first.count + other.count,
+                counts=Counter(first.counts) + Counter(other.counts),
+            )
+        nodes[label] = first
+    roots = {root for ontology in ontologies for root in ontology.roots}
+    return Ontology(nodes, roots, {word for ontology in ontologies for word in ontology.lexicon})
 
 
 def load(path: str | Path) -> Ontology:

@@ -119,6 +119,16 @@ class Layer:
         return flat, np.concatenate(list(h), 1)
 
 
+def pooled(states_NE: Array, pool_E: Array, length_R: Array) -> Array:
+    """[R, E]: for each row the mean of its states, weighted by `pool_E`; the states of all rows lie in one line."""
+    first_R = np.cumsum(length_R) - length_R
+    energy_N = states_NE @ pool_E
+    share_N = np.exp(energy_N - np.maximum.reduceat(energy_N, first_R).repeat(length_R))
+    share_N /= np.add.reduceat(share_N, first_R).repeat(length_R)
+    mean: Array = np.add.reduceat(states_NE * share_N[:, None], first_R)
+    return mean
+
+
 class Reader:
     """What words give the first layer of the encoder, kept from call to call."""
 

@@ -38,6 +38,8 @@ def forward_flops(model: Model, batch: Batch) -> int:
             total += model.encoder.characters.embed.num_embeddings * c.char_dim * 3 * c.char_hidden  # type: ignore[union-attr]
     for layer in range(c.encoder_layers):
         total += 2 * words * 4 * half * ((E if layer else width) + half)
+    if c.pooled:
+        total += 2 * words * E
     for on in (c.history, c.stack):
         if on:
             total += actions * 4 * H * (A + H) + (rows * E * 2 * H if c.init_from_encoder else 0)

@@ -71,6 +71,8 @@ class ModelConfig:
     """Add up the probabilities of all ways to write the same word: equal words, and the lexicon."""
     init_from_encoder: bool = True
     """Start history and stack from the encoder's last states; false: from zeros."""
+    pooled: bool = False
+    """With `init_from_encoder`: start from a weighted mean of all its states, not from the last ones."""
     lexicon_min: int = 0
     """Leaf words seen this often in training may be generated too; 0: only those never copied."""
     words_max: int = 500_000

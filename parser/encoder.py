@@ -82,6 +82,7 @@ class Encoder(nn.Module):
         widths = [width] + [config.encoder_hidden] * (config.encoder_layers - 1)
         self.forwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
         self.backwards = nn.ModuleList(nn.LSTM(w, half, batch_first=True) for w in widths)
+        self.pool = nn.Linear(config.encoder_hidden, 1, bias=False) if config.pooled else None
         self.dropout = Dropout(config.dropout)
         self.register_buffer("rare", torch.tensor(vocab.singles), persistent=False)
         self.register_buffer("unknown", torch.tensor([vocab.unknown(word) for word in vocab.words]), persistent=False)
@@ -89,7 +90,7 @@ class Encoder(nn.Module):
         self.unknown: Tensor
 
     def forward(self, inputs: Input, unk: float = 0.0) -> tuple[Tensor, Tensor]:
-        """(states [B, W, E], final states of both directions [B, E]).
+        """(states [B, W, E], what stands for all of them [B, E]: the last ones of both directions, or a weighted mean).
 
         Args:
             inputs: the utterances.
@@ -117,4 +118,8 @@ class Encoder(nn.Module):
             # The backward direction ends at the first word.
             final = torch.cat([rows_at(right, length - 1)[:, 0], left[:, 0]], -1)
             x = torch.cat([right, left], -1)
-        return self.dropout(x), final
+        x = self.dropout(x)
+        if self.pool is not None:
+            energy_BW = self.pool(x)[..., 0].masked_fill(place >= length, -torch.inf)
+            final = (energy_BW.softmax(-1)[:, None] @ x)[:, 0]
+        return x, final

@@ -21,6 +21,9 @@
     [variants.after-all-others]       # ... on all domains but the target
     start = { others = true, train = { epochs = 8 } }
 
+    [variants.after-other-corpora]    # ... on these data sets but the target's, read as one
+    start = { shards = ["massive", "top"], train = { epochs = 6 } }
+
     [variants.ensemble]               # the models of other variants, all seeds, together
     ensemble = ["base"]
 
@@ -35,7 +38,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -53,7 +56,7 @@ _KEYS = {
     "corpus": {"shards", "without", *SECTIONS},
     "variant": {"config", "seeds", "on", "start", "together", "ensemble", "choose", "beam", *SECTIONS},
     "change": {*SECTIONS},
-    "start": {"auxiliary", "others", *SECTIONS},
+    "start": {"auxiliary", "others", "shards", *SECTIONS},
 }
 
 
@@ -66,6 +69,7 @@ class Run:
         shards: the data set.
         stages: settings of each training, one after the other, each starting from the one before.
         members: of an ensemble: the runs whose models it joins.
+        start: the data sets of the first stage, where they are others.
         auxiliary: so many domains are tried for the first stage.
         target: the rows to evaluate on, where they are not those of the last stage.
         without, group, test, beam: how it is evaluated.
@@ -77,6 +81,7 @@ class Run:
     shards: str
     stages: tuple[Config, ...] = ()
     members: tuple[Run, ...] = ()
+    start: tuple[str, ...] = ()
     auxiliary: int = 0
     target: DataConfig | None = None
     without: str = ""
@@ -84,16 +89,22 @@ class Run:
     test: bool = True
     beam: int = 1
 
-    def key(self, fingerprint: str) -> str:
-        """What tells this run from others of its experiment."""
-        data = {
+    def key(self, print_of: Callable[[str], str]) -> str:
+        """What tells this run from others of its experiment.
+
+        Args:
+            print_of: the hash of the rows of a data set, by its name.
+        """
+        data: dict[str, Any] = {
             "form": FORM,
             "stages": [changed(stage) for stage in self.stages],
-            "members": [member.key(fingerprint) for member in self.members],
+            "members": [member.key(print_of) for member in self.members],
             "how": [self.auxiliary, self.without, self.test, self.beam, self.target and _apart(self.target)],
-            "rows": fingerprint,
+            "rows": print_of(self.shards),
             "seed": self.seed,
         }
+        if self.start:
+            data["start"] = [print_of(name) for name in self.start]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -174,6 +185,7 @@ def load(name: str) -> Experiment:
             for seed in spec.get("seeds", seeds):
                 stages = _stages(about, {**spec, **_merged(spec, here)}, seed)
                 auxiliary = spec.get("start", {}).get("auxiliary", 0)
+                started = _data_sets(spec.get("start", {}), shared["shards"], f"{name}: [variants.{variant}] start")
                 if not 0 <= auxiliary <= MOST_CANDIDATES:
                     raise ConfigError(
                         f"{name}: [variants.{variant}] auxiliary must lie between 0 and {MOST_CANDIDATES}"
@@ -182,7 +194,9 @@ def load(name: str) -> Experiment:
                 if spec.get("together"):
                     target = stages[-1].data
                     stages = (replace(stages[-1], data=replace(target, only=())),)
-                run = Run(corpus, variant, seed, stages=stages, auxiliary=auxiliary, target=target, **shared)
+                run = Run(
+                    corpus, variant, seed, stages=stages, start=started, auxiliary=auxiliary, target=target, **shared
+                )
                 made.runs.append(run)
                 of_variant.setdefault(variant, []).append(run)
     return made
@@ -191,6 +205,16 @@ def load(name: str) -> Experiment:
 def _known(data: Mapping[str, Any], what: str, where: str) -> None:
     if unknown := set(data) - _KEYS[what]:
         raise ConfigError(f"{where}: unknown key `{min(unknown)}`; known: {', '.join(sorted(_KEYS[what]))}")
+
+
+def _data_sets(start: Mapping[str, Any], own: str, where: str) -> tuple[str, ...]:
+    """The data sets that a first stage reads, where they are others than the target's `own`."""
+    found = start.get("shards", [])
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ConfigError(f"{where}: `shards` must be a list of data sets below --shards")
+    if found and (extra := {"auxiliary", "others"} & set(start)):
+        raise ConfigError(f"{where}: `{min(extra)}` is of the target's data set, which `shards` replaces; give one")
+    return tuple(one for one in found if one != own)
 
 
 def _stages(about: Mapping[str, Any], spec: Mapping[str, Any], seed: int) -> tuple[Config, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from parser.arrays import Array, Layer, Reader, array, doubled, step, tanh, times, turned
+from parser.arrays import Array, Layer, Reader, array, doubled, pooled, step, tanh, times, turned
 from parser.decode import ACTIONS_PER_WORD, SPARE_ACTIONS, Parse, Search, parse_of
 from parser.growth import Gates, Growth, Rules, Stacked, Tops
 from parser.model import NEVER, REACH
@@ -129,6 +129,7 @@ class Quick:
             self.stack = Gates(folded.stack_in, folded.stack_bias, folded.stack_S4H, self.H)
             self.stack_HF, self.stacked = turned(folded.stack_FH), Stacked(folded)
         starts = {"history": getattr(model, "history_start", None), "stack": getattr(model, "stack_start", None)}
+        self.pool_E = None if model.encoder.pool is None else array(model.encoder.pool.weight)[0]
         self.starts = {k: None if v is None else (turned(v.weight), array(v.bias)) for k, v in starts.items()}
 
     def forget(self) -> None:
@@ -249,12 +250,12 @@ class Quick:
         }
 
     def _read(self, utterances: list[list[str]], length_U: Array) -> tuple[Array, Array]:
-        """(states [N + 1, E], final states [U, E]) of utterances, longest first."""
+        """(states [N + 1, E], what starts history and stack [U, E]) of utterances, longest first."""
         word_N, gates_N = self.reader.numbers([word for words in utterances for word in words]), self.reader.gates_N
         states, final = self.layers[0].states(gates_N, word_N, length_U)
         for layer in self.layers[1:]:
             states, final = layer.states(layer.inputs(states), np.arange(len(word_N)), length_U)
-        return states, final
+        return states, final if self.pool_E is None else pooled(states[:-1], self.pool_E, length_U)
 
     def start(self, name: str, final_RE: Array) -> tuple[Array, Array]:
         if (layer := self.starts[name]) is None:

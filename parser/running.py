@@ -31,6 +31,8 @@ from parser.memory import keep_freed_memory
 FIGURES = ("n", "exact_match", "exact_match_positions", "intent_accuracy", "bracket_f1", "slices")
 DONE = "done.json"
 """In a model's folder: it is finished."""
+DataSets = tuple[Path, ...]
+"""Read as one."""
 
 
 def run_all(
@@ -71,7 +73,7 @@ def run_all(
             or (seeds and not own_seeds <= set(seeds))
         ):
             continue
-        if run.key(fingerprint_of(shards / run.shards)) in done:
+        if key_of(run, shards) in done:
             report(f"{run.corpus} {run.variant} seed {run.seed}: has a line")
         else:
             waiting.append(run)
@@ -99,8 +101,12 @@ def run_all(
 
 def keys_of(experiment: Experiment, shards: Path) -> dict[tuple[str, str, int], str]:
     """The key of every run, by (corpus, variant, seed)."""
-    prints = {run.shards: fingerprint_of(shards / run.shards) for run in experiment.runs}
-    return {(run.corpus, run.variant, run.seed): run.key(prints[run.shards]) for run in experiment.runs}
+    return {(run.corpus, run.variant, run.seed): key_of(run, shards) for run in experiment.runs}
+
+
+def key_of(run: Run, shards: Path) -> str:
+    """The key of a run whose data sets are below `shards`."""
+    return run.key(lambda name: fingerprint_of(shards / name))
 
 
 def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
@@ -116,15 +122,17 @@ def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
     where = shards / run.shards
     line: dict[str, Any] = {"corpus": run.corpus, "variant": run.variant, "seed": run.seed}
     line["fingerprint"] = fingerprint_of(where)
-    line["key"] = run.key(line["fingerprint"])
+    line["key"] = key_of(run, shards)
     if run.members:
-        directories = [trained(where, member.stages, runs, device) for member in run.members]
-        line["members"] = [member.key(line["fingerprint"]) for member in run.members]
+        directories = [trained(places(member, shards), member.stages, runs, device) for member in run.members]
+        line["members"] = [key_of(member, shards) for member in run.members]
     else:
         stages = run.stages
         if run.auxiliary:
             stages, line["auxiliary"] = choose(run, where, runs, device)
-        directories = [trained(where, stages, runs, device)]
+        directories = [trained(places(run, shards), stages, runs, device)]
+        if run.start:
+            line["start"] = list(run.start)
         line["settings"] = [changed(stage) for stage in stages]
     facts = [json.loads((d / "model.json").read_text("utf-8")) for d in directories]
     line["parameters"] = sum(fact["parameters"] for fact in facts)
@@ -142,19 +150,38 @@ def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
     return line
 
 
-def trained(where: Path, stages: Sequence[Config], runs: Path, device: str) -> Path:
-    """The directory of the model that these stages make; trained now, or taken up, unless it is there."""
+def places(run: Run, shards: Path) -> tuple[DataSets, ...]:
+    """What each stage of a run reads."""
+    own = (shards / run.shards,)
+    first = tuple(shards / name for name in run.start) or own
+    return (first, own)[-len(run.stages) :]
+
+
+def trained(where: Sequence[DataSets], stages: Sequence[Config], runs: Path, device: str) -> Path:
+    """The directory of the model that these stages make; trained now, or taken up, unless it is there.
+
+    Args:
+        where: the data sets that each stage reads.
+        stages: their settings.
+        runs: the folder of models.
+        device: `cpu` or `cuda`.
+    """
     from parser.train import train
 
-    before = trained(where, stages[:-1], runs, device) if len(stages) > 1 else None
-    data = [FORM, fingerprint_of(where), [(changed(stage), stage.train.seed) for stage in stages]]
+    before = trained(where[:-1], stages[:-1], runs, device) if len(stages) > 1 else None
+    prints = [fingerprint_of(*each) for each in where]
+    data = [
+        FORM,
+        prints if len(set(prints)) > 1 else prints[0],
+        [(changed(stage), stage.train.seed) for stage in stages],
+    ]
     directory = runs / hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
     with _locked(directory):
         if not (directory / DONE).exists():
             resume = any((directory / name).exists() for name in ("last", ".last.old"))
             if not resume:
                 shutil.rmtree(directory, ignore_errors=True)
-            train(where, directory, stages[-1], device=device, resume=resume, init=before)
+            train(where[-1], directory, stages[-1], device=device, resume=resume, init=before)
             place = json.loads((directory / "last" / "place.json").read_text("utf-8"))
             earlier = json.loads((before / DONE).read_text("utf-8"))["cpu_seconds"] if before else 0.0
             write_text(directory / DONE, json.dumps({"cpu_seconds": place["cpu_seconds"] + earlier}) + "\n")
@@ -169,7 +196,7 @@ def choose(run: Run, where: Path, runs: Path, device: str) -> tuple[tuple[Config
         first, target = run.stages
         data = first.to_dict()["data"] | {"only": names_}
         stages = (configs.from_dict(first.to_dict() | {"data": data}), target)
-        facts = json.loads((trained(where, stages, runs, device) / "model.json").read_text("utf-8"))
+        facts = json.loads((trained([(where,)] * 2, stages, runs, device) / "model.json").read_text("utf-8"))
         tried.append((facts["dev"]["exact_match"], names_, stages))
     best = max(tried, key=lambda one: one[0])
     return best[2], {"chosen": best[1], "dev": [[names_, round(dev, 4)] for dev, names_, _ in tried]}
@@ -224,11 +251,11 @@ def _figures(directories: Sequence[Path], where: Path, run: Run, split: str, dev
 
 
 @cache
-def fingerprint_of(where: Path) -> str:
-    """The hash of a data set's rows; see `Source.content`."""
-    from parser.source import Source
+def fingerprint_of(*where: Path) -> str:
+    """The hash of the rows of a data set, or of several read as one; see `Source.content`."""
+    from parser.together import opened
 
-    return Source(where).content()
+    return opened(where).content()
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,11 +19,12 @@ from parser.columns import ROW_COLUMNS
 from parser.config import DataConfig
 from parser.evaluate import gold_of
 from parser.source import Block, Source
+from parser.together import Place, opened
 
 
-def source_of(where: str | Path, data: DataConfig) -> Source:
-    """A data set, or the selection of it that the settings ask for."""
-    return Source(where) if data == DataConfig(seed=data.seed) else Selection(where, data)
+def source_of(where: Place, data: DataConfig) -> Source:
+    """A data set, or several as one, or the selection of it that the settings ask for."""
+    return opened(where) if data == DataConfig(seed=data.seed) else Selection(where, data)
 
 
 class Selection(Source):
@@ -34,9 +34,9 @@ class Selection(Source):
         ShardError: no row is left.
     """
 
-    def __init__(self, where: str | Path, data: DataConfig) -> None:
-        super().__init__(where)
-        self.data = data
+    def __init__(self, where: Place, data: DataConfig) -> None:
+        self.whole, self.data = opened(where), data
+        self.where, self.manifest = self.whole.where, self.whole.manifest
         self._kept: dict[str, pa.Table] = {}
         self._has: dict[str, set[str]] = {}
         # Which domain a rejected row was of is not known.
@@ -65,8 +65,8 @@ class Selection(Source):
     def _rows(self, split: str) -> pa.Table:
         if split not in self._kept:
             splits = ("train", "dev") if split == "train" and self.data.join_dev else (split,)
-            blocks = [block for one in splits for block in super(Selection, self).blocks(one)]
-            parts = [super(Selection, self).read(block, (*ROW_COLUMNS, "corpus")) for block in blocks]
+            blocks = [block for one in splits for block in self.whole.blocks(one)]
+            parts = [self.whole.read(block, (*ROW_COLUMNS, "corpus")) for block in blocks]
             table, data = pa.concat_tables(parts), self.data
             if data.by == "intent":
                 domain = pa.array([symbols[0] for symbols in table["symbols"].to_pylist()], pa.string())

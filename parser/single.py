@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from grammar.actions import RED, Action, Kind, State
-from parser.arrays import Array, array, times
+from parser.arrays import Array, array, pooled, times
 from parser.decode import ACTIONS_PER_WORD, SPARE_ACTIONS
 from parser.model import NEVER, REACH
 from parser.vocab import RED_SYMBOL
@@ -217,7 +217,7 @@ class Single:
                 front = choice - S + 1 if choice >= S else front
 
     def _encode(self, words: list[str]) -> tuple[Array, Array]:
-        """(states [W, E], final states [1, E])"""
+        """(states [W, E], what starts history and stack [1, E])"""
         reader, states = self.quick.reader, None
         at_W = reader.numbers(words)
         gates_N = reader.gates_N
@@ -236,7 +236,8 @@ class Single:
                 _step(gates, c_2H, h_2H)
                 states[t, :size], states[-1 - t, size:] = h_2H
         assert states is not None
-        return states, h_2H.reshape(1, -1)
+        pool_E = self.quick.pool_E
+        return states, h_2H.reshape(1, -1) if pool_E is None else pooled(states, pool_E, np.array([len(words)]))
 
     def _in_two_steps(self, scores: Array, hidden: Array, bar: Array, word: bool) -> None:
         """Scores to log-probabilities in place: first the action, then its label or word; see `Model.normalise`."""

@@ -29,6 +29,7 @@ from parser.loader import Loader
 from parser.selection import source_of
 from parser.source import Source
 from parser.stepping import Stepper
+from parser.together import Place
 from parser.transfer import take_over
 from parser.vectors import put_vectors, read_vectors
 from parser.vocab import Counts, Vocab, build_vocab
@@ -41,7 +42,7 @@ class Stopped(Exception):
 
 
 def train(
-    shards: str | Path,
+    shards: Place,
     output: str | Path,
     config: Config,
     *,
@@ -54,7 +55,7 @@ def train(
     """Train on the train split, choose by exact match on dev, write a model directory.
 
     Args:
-        shards: a data set with the splits `train` and `dev`: a directory or a URI.
+        shards: a data set with the splits `train` and `dev`, a directory or a URI; or several, read as one.
         output: the model directory; must not hold a run unless `resume`.
         config: the settings; with `resume`, those the run was started with count.
         device: `cpu` or `cuda`.
@@ -78,7 +79,7 @@ def train(
         raise CheckpointError(f"{output} already holds a run; give --resume to continue it, or another --output")
     for split in ("train", "dev"):
         if not manifest.splits.get(split):
-            raise ShardError(f"{shards} has no rows in the split `{split}`; convert again with --dev-share 0.1")
+            raise ShardError(f"{source.where} has no rows in the split `{split}`; convert again with --dev-share 0.1")
     group = Group(device)
     try:
         with _sigterm() as asked:

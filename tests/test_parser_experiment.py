@@ -54,6 +54,11 @@ config = "tiny"
 start = { auxiliary = 2, train = { epochs = 1 } }
 seeds = [1]
 
+[variants.after-other-corpora]
+config = "tiny"
+start = { shards = ["second", "invented", "third"], train = { epochs = 1 } }
+seeds = [1]
+
 [variants.after-others]
 config = "tiny"
 start = { others = true, train = { epochs = 1 } }
@@ -79,6 +84,8 @@ def folder(tmp_path_factory):
     """A folder with a data set and an experiment."""
     where = tmp_path_factory.mktemp("experiment")
     write_shards(where / "invented", train=80)
+    write_shards(where / "second", train=30)
+    write_shards(where / "third", train=20)
     (where / "plan.toml").write_text(PLAN)
     return where
 
@@ -97,7 +104,7 @@ def test_an_experiment_runs_once_and_shows_its_table(folder):
     assert (folder / "results" / "plan.jsonl").read_text() == text, "runs with a line are skipped"
     lines = [json.loads(line) for line in text.splitlines()]
     places = [(line["corpus"], line["variant"], line["seed"]) for line in lines]
-    assert len(set(places)) == len(places) == 14
+    assert len(set(places)) == len(places) == 16
     for line in lines:
         hits = np.concatenate([unpack(packed) for packed in line["test"]["hits"].values()])
         assert hits.mean() == pytest.approx(line["test"]["exact_match"])
@@ -109,6 +116,8 @@ def test_an_experiment_runs_once_and_shows_its_table(folder):
     after = next(line for line in lines if line["variant"] == "after-others" and line["corpus"] == "few")
     assert after["settings"][0]["data.without"] == after["settings"][1]["data.only"] == ["PlayMusicIntent"]
     assert after["test"]["n"] == started["test"]["n"] and "abstention" not in after
+    elsewhere = next(line for line in lines if line["variant"] == "after-other-corpora" and line["corpus"] == "few")
+    assert elsewhere["start"] == ["second", "third"] and elsewhere["test"]["n"] == started["test"]["n"]
     together = next(line for line in lines if line["variant"] == "together" and line["corpus"] == "few")
     assert together["test"]["n"] == started["test"]["n"] < 25, "evaluated on the target alone"
     assert "data.only" not in together["settings"][0] and together["settings"][0]["data.rows"] == 20
@@ -129,9 +138,12 @@ def test_a_dry_run_prints_what_is_there_and_runs_nothing(folder, tmp_path):
 
 def test_hashes_follow_what_is_changed_and_nothing_else(folder):
     plan = experiments.load(str(folder / "plan.toml"))
-    keys = [run.key("x") for run in plan.runs]
+    keys = [run.key(str) for run in plan.runs]
     assert len(set(keys)) == len({(r.corpus, r.variant, r.seed) for r in plan.runs})
-    assert plan.runs[0].key("x") != plan.runs[0].key("y")
+    other = {"invented": "invented", "second": "other", "third": "third"}.__getitem__
+    changed = {run.variant for run, key in zip(plan.runs, keys, strict=True) if run.key(other) != key}
+    assert changed == {"after-other-corpora"}, "a run is known by the rows of all that it reads"
+    assert not set(keys) & {run.key(lambda name: "x") for run in plan.runs}
     assert experiments.changed(configs.load("base", ["model.dropout=0.4"])) == {}
     assert experiments.changed(configs.load("base", ["model.copy=false"])) == {"model.copy": False}
 
@@ -154,6 +166,8 @@ def test_hashes_follow_what_is_changed_and_nothing_else(folder):
         ("together = true", "together = true\nstart = {}", "has `together` and `start`"),
         ("seeds = [1, 2]", 'group = "domian"', "group must be `domain` or left out, not `domian`"),
         ("auxiliary = 2", "auxilliary = 2", r"\[variants.started\] start: unknown key `auxilliary`"),
+        ("others = true, train", 'others = true, shards = ["a"], train', "`others` is of the target's data set"),
+        ('shards = ["second", "invented", "third"]', 'shards = "second"', "`shards` must be a list of data sets"),
         ("auxiliary = 2", "auxiliary = 4", "auxiliary must lie between 0 and 3"),
     ],
 )

@@ -35,6 +35,7 @@ VARIANTS = {
     "published": PUBLISHED,
     "stack only, joint": {"stack": True, "history": False},
     "words in any order": {"ascending": False},
+    "pooled": {"pooled": True, "stack": True},
     "no copy": {"copy": False},
     "no attention": {"attention": "none"},
     "marginal, two layers": {"marginal": True, "lexicon_min": 2, "encoder_layers": 2},

@@ -160,8 +160,13 @@ def test_a_shard_that_is_gone_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"stack": True, "attention": "additive", "chars": "lstm", "joint": False}, {"encoder_layers": 2}],
-    ids=["base", "published", "two layers"],
+    [
+        {},
+        {"stack": True, "attention": "additive", "chars": "lstm", "joint": False},
+        {"encoder_layers": 2},
+        {"pooled": True},
+    ],
+    ids=["base", "published", "two layers", "pooled"],
 )
 @pytest.mark.filterwarnings("ignore:TF32")
 def test_counted_products_are_those_that_torch_counts(changes):

@@ -13,7 +13,10 @@ from parser.commands.door import Device, Threads
 
 
 def train(
-    shards: Annotated[str, typer.Option(help="A data set with the splits train and dev: a directory or a URI.")],
+    shards: Annotated[
+        list[str],
+        typer.Option(help="A data set with the splits train and dev: a directory or a URI. Repeatable: read as one."),
+    ],
     output: Annotated[Path, typer.Option(help="The model directory to write.")],
     config: Annotated[str, typer.Option(help="base, published or tiny, or the path of a TOML file.")] = "base",
     set_: Annotated[
