@@ -268,18 +268,24 @@ def loads(text: str, source: str = "<text>") -> Ontology:
         raise OntologyError(f"{source}: {error}") from error
 
 
-def joined(ontologies: Sequence[Ontology]) -> Ontology:
+def joined(ontologies: Mapping[str, Ontology]) -> Ontology:
     """What any of several ontologies allows: for rows of several corpora together.
+
+    Args:
+        ontologies: by the names that messages have for them.
 
     Raises:
         OntologyError: a label is of one kind in one of them and of another elsewhere.
     """
     nodes: dict[str, Node] = {}
-    for label in dict.fromkeys(label for ontology in ontologies for label in ontology.nodes):
-        first, *others = (ontology.nodes[label] for ontology in ontologies if label in ontology)
-        for other in others:
+    for label in dict.fromkeys(label for ontology in ontologies.values() for label in ontology.nodes):
+        (name, first), *others = ((n, ontology.nodes[label]) for n, ontology in ontologies.items() if label in ontology)
+        for elsewhere, other in others:
             if other.kind != first.kind:
-                raise OntologyError(f"`{label}` is both {first.kind} and {other.kind}; rename one")
+                raise OntologyError(
+                    f"`{label}` is of the kind {first.kind} in {name} and {other.kind} in {elsewhere}; rename one of "
+                    "them (convert with --map) or leave one data set out"
+                )
             first = replace(
                 first,
                 takes=first.takes | other.takes,
@@ -291,8 +297,8 @@ def joined(ontologies: Sequence[Ontology]) -> Ontology:
                 counts=Counter(first.counts) + Counter(other.counts),
             )
         nodes[label] = first
-    roots = {root for ontology in ontologies for root in ontology.roots}
-    return Ontology(nodes, roots, {word for ontology in ontologies for word in ontology.lexicon})
+    roots = {root for ontology in ontologies.values() for root in ontology.roots}
+    return Ontology(nodes, roots, {word for ontology in ontologies.values() for word in ontology.lexicon})
 
 
 def load(path: str | Path) -> Ontology:

@@ -89,6 +89,8 @@ class ModelConfig:
         _among("model.chars", self.chars, ("cnn", "lstm"))
         _among("model.attention", self.attention, ("dot", "additive", "none"))
         _among("model.domains", self.domains, ("none", "shared", "ter", "both"))
+        if self.pooled and not self.init_from_encoder:
+            raise ConfigError("`model.pooled` says nothing without `model.init_from_encoder`; leave one of them out")
         if self.encoder_hidden % 2:
             raise ConfigError("`model.encoder_hidden` must be even: each direction takes half")
         widths = (

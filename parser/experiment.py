@@ -41,7 +41,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from parser import config as configs
@@ -209,12 +209,20 @@ def _known(data: Mapping[str, Any], what: str, where: str) -> None:
 
 def _data_sets(start: Mapping[str, Any], own: str, where: str) -> tuple[str, ...]:
     """The data sets that a first stage reads, where they are others than the target's `own`."""
-    found = start.get("shards", [])
+    if "shards" not in start:
+        return ()
+    found = start["shards"]
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ConfigError(f"{where}: `shards` must be a list of data sets below --shards")
-    if found and (extra := {"auxiliary", "others"} & set(start)):
+    if extra := {"auxiliary", "others"} & set(start):
         raise ConfigError(f"{where}: `{min(extra)}` is of the target's data set, which `shards` replaces; give one")
-    return tuple(one for one in found if one != own)
+    names = [str(PurePosixPath(one)) for one in found]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{where}: `shards` names a data set twice: {', '.join(names)}")
+    others = tuple(one for one in names if one != str(PurePosixPath(own)))
+    if not others:
+        raise ConfigError(f"{where}: `shards` names no data set but the target's, `{own}`; name others")
+    return others
 
 
 def _stages(about: Mapping[str, Any], spec: Mapping[str, Any], seed: int) -> tuple[Config, ...]:
@@ -227,7 +235,8 @@ def _stages(about: Mapping[str, Any], spec: Mapping[str, Any], seed: int) -> tup
     first = _merged(base, {k: v for k, v in about.items() if k != "data"}, {"model": spec.get("model", {})}, start)
     first["train"]["seed"] = seed
     rows, mine = target["data"], start.get("data", {})
-    first["data"] = {"by": rows["by"], **mine}
+    # Other data sets have domains of their own, and are read whole.
+    first["data"] = dict(mine) if "shards" in spec["start"] else {"by": rows["by"], **mine}
     if spec["start"].get("others"):
         first["data"]["without"] = [*mine.get("without", ()), *rows["only"]]
     return configs.from_dict(first), configs.from_dict(target)

@@ -6,7 +6,6 @@ A split holds the rows of all that have it, the ontology is what any of theirs a
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from parser.source import Block, Source
 
 Place = str | Path | Sequence[str | Path]
 """A data set, or several: directories or URIs."""
-
-
 _COUNTS = ("rows_in", "rows_out", "rows_rejected", "rows_composed")
 
 
@@ -28,7 +25,8 @@ def opened(where: Place) -> Source:
     """The data set that lies there, or several as one.
 
     Raises:
-        ShardError: one is not a data set, or of another schema version.
+        ShardError: one is not a data set, of another schema version, without train rows or given twice.
+        OntologyError: a label is of different kinds in two of them.
     """
     if isinstance(where, (str, Path)):
         return Source(where)
@@ -36,34 +34,41 @@ def opened(where: Place) -> Source:
 
 
 class Together(Source):
-    """See the module's text; names of shards begin with the number of their data set."""
+    """See the module's text; names of shards begin with the number of their data set.
+
+    Each data set has rows to train on; dev is that of those which have one.
+    """
 
     def __init__(self, places: Sequence[str | Path]) -> None:
-        if len(set(map(str, places))) < len(places):
-            raise ShardError(f"a data set is given twice: {', '.join(map(str, places))}")
+        names = [str(place).rstrip("/") for place in places]
+        if not names or len(set(names)) < len(names):
+            raise ShardError(f"a data set is given twice: {', '.join(names)}" if names else "no data set is given")
         self.parts = [Source(place) for place in places]
         self.where = " + ".join(part.where for part in self.parts)
         manifests = [part.manifest for part in self.parts]
-        counts = {name: sum(getattr(manifest, name) for manifest in manifests) for name in _COUNTS}
+        for part in self.parts:
+            if not part.manifest.splits.get("train"):
+                raise ShardError(f"{part.where} has no rows in the split `train`; leave it out")
+        self._ontology = joined({part.where: part.ontology() for part in self.parts})
         tokenisers = {manifest.tokeniser for manifest in manifests}
         prints = "\n".join(manifest.fingerprint for manifest in manifests)
         self.manifest = Manifest(
             corpus=" + ".join(manifest.corpus for manifest in manifests),
-            **counts,
-            splits=dict(sum((Counter(manifest.splits) for manifest in manifests), Counter())),
-            rejected_splits=dict(sum((Counter(manifest.rejected_splits) for manifest in manifests), Counter())),
-            # Text is cut into words as the data sets agree on, or as is usual.
+            **{name: sum(getattr(manifest, name) for manifest in manifests) for name in _COUNTS},
+            splits=_sums([manifest.splits for manifest in manifests]),
+            rejected_splits=_sums([manifest.rejected_splits for manifest in manifests]),
+            # Where words were cut in different ways, `parse` cuts text in its own.
             tokeniser=tokenisers.pop() if len(tokenisers) == 1 else "",
             fingerprint=hashlib.sha256(prints.encode()).hexdigest(),
         )
 
     def ontology(self) -> Ontology:
         """What any of the ontologies beside the shards allows."""
-        return joined([part.ontology() for part in self.parts])
+        return self._ontology
 
     def blocks(self, split: str) -> list[Block]:
         """The row groups of a split, those of one data set after those of another."""
-        if not self.manifest.splits.get(split):
+        if split not in self.manifest.splits:
             has = ", ".join(sorted(self.manifest.splits)) or "none"
             raise ShardError(f"{self.where} has no split `{split}`; its splits are {has}")
         return [
@@ -77,3 +82,9 @@ class Together(Source):
         """The rows of a block."""
         number, _, file = block.file.partition("/")
         return self.parts[int(number)].read(Block(file, block.group, block.rows), columns)
+
+
+def _sums(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    return {
+        name: sum(count.get(name, 0) for count in counts) for name in sorted({n for count in counts for n in count})
+    }

@@ -133,7 +133,9 @@ def _run(
     if resume:
         place = load_last(output, model, stepper.optimizer)
         if place["fingerprint"] != fingerprint:
-            raise CheckpointError(f"{output} was trained on other shards than {source.where}; give the same ones")
+            raise CheckpointError(
+                f"{output} was trained on other shards than {source.where}; give the same ones, in the same order"
+            )
         if group.first:
             _truncate_log(output / "log.jsonl", place["step"])
     elif group.first:

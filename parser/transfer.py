@@ -27,6 +27,8 @@ def take_over(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab) -> N
         CheckpointError: a layer differs in its width or is missing; the message names the setting's section.
     """
     mine, theirs = model.state_dict(), older.state_dict()
+    if (model.encoder.pool is None) != (older.encoder.pool is None):
+        raise CheckpointError("the model to start from differs in `model.pooled`: give both the same")
     symbols, labels = _pairs(_symbols(vocab), _symbols(older_vocab)), _pairs(_labels(vocab), _labels(older_vocab))
     siblings = _pairs([*_symbols(vocab), "word"], [*_symbols(older_vocab), "word"])
     rows = {

@@ -129,15 +129,28 @@ def world(count: int = 40, **changes: Any) -> tuple[Setup, Model, Examples, list
     return setup, model, Examples(table_of(data), setup.vocab, setup.ontology, setup.config.model.copy), data
 
 
-def write_shards(directory: Path, train: int = 120, files: int = 1) -> Path:
-    """A data set with `train` rows in so many files, 20 of dev and 20 of test, 5 of which were rejected."""
+def write_shards(
+    directory: Path,
+    train: int = 120,
+    files: int = 1,
+    *,
+    seed: int = 0,
+    corpus: str = "invented",
+    tokeniser: str = "given",
+    word: str = "",
+) -> Path:
+    """A data set with `train` rows in so many files, 20 of dev and 20 of test, 5 of which were rejected.
+
+    Every utterance ends in `word` where there is one.
+    """
     directory.mkdir(exist_ok=True)
     entries, splits = [], {}
-    for seed, (split, count) in enumerate({"train": train, "dev": 20, "test": 20}.items()):
-        blank = {"corpus": "invented", "file": "rows", "licence": "", "locale": "en", "composed": False}
+    for number, (split, count) in enumerate({"train": train, "dev": 20, "test": 20}.items()):
+        blank = {"corpus": corpus, "file": "rows", "licence": "", "locale": "en", "composed": False}
         table = [
-            blank | row | {"line": i, "split": split, "utterance": " ".join(row["words"])}
-            for i, row in enumerate(rows(count, seed))
+            blank | row | {"line": i, "split": split, "words": words, "utterance": " ".join(words)}
+            for i, row in enumerate(rows(count, seed + number))
+            for words in [[*row["words"], word] if word else row["words"]]
         ]
         parts = files if split == "train" else 1
         for part in range(parts):
@@ -145,10 +158,10 @@ def write_shards(directory: Path, train: int = 120, files: int = 1) -> Path:
             made = indexed(pa.RecordBatch.from_pylist(table[part::parts], schema=shard.ROW_SCHEMA))
             entries.append(shard.write_table(pa.Table.from_batches([made]), path))
         splits[split] = count
-    shard.write_text(directory / shard.ONTOLOGY, setup_of(rows(train, 0), tiny()).ontology.dumps())
+    shard.write_text(directory / shard.ONTOLOGY, setup_of(rows(train, seed), tiny()).ontology.dumps())
     total = sum(splits.values())
     manifest = shard.Manifest(
-        corpus="invented",
+        corpus=corpus,
         rows_in=total + 5,
         rows_out=total,
         rows_rejected=5,
@@ -156,7 +169,7 @@ def write_shards(directory: Path, train: int = 120, files: int = 1) -> Path:
         rejected_splits={"test": 5},
         shards=entries,
         splits=splits,
-        tokeniser="given",
+        tokeniser=tokeniser,
         fingerprint=shard.fingerprint(entries),
     )
     shard.write_text(directory / shard.MANIFEST, manifest.dumps())

@@ -84,8 +84,8 @@ def folder(tmp_path_factory):
     """A folder with a data set and an experiment."""
     where = tmp_path_factory.mktemp("experiment")
     write_shards(where / "invented", train=80)
-    write_shards(where / "second", train=30)
-    write_shards(where / "third", train=20)
+    write_shards(where / "second", train=30, seed=5, corpus="second")
+    write_shards(where / "third", train=20, seed=9, corpus="third")
     (where / "plan.toml").write_text(PLAN)
     return where
 
@@ -118,6 +118,9 @@ def test_an_experiment_runs_once_and_shows_its_table(folder):
     assert after["test"]["n"] == started["test"]["n"] and "abstention" not in after
     elsewhere = next(line for line in lines if line["variant"] == "after-other-corpora" and line["corpus"] == "few")
     assert elsewhere["start"] == ["second", "third"] and elsewhere["test"]["n"] == started["test"]["n"]
+    begun = [path for path in folder.glob("runs/*/model.json") if '"second + third"' in path.read_text("utf-8")]
+    assert len(begun) == 2, "once for each corpus, which have batches of their own"
+    assert "data.by" not in elsewhere["settings"][0], "other data sets are read whole"
     together = next(line for line in lines if line["variant"] == "together" and line["corpus"] == "few")
     assert together["test"]["n"] == started["test"]["n"] < 25, "evaluated on the target alone"
     assert "data.only" not in together["settings"][0] and together["settings"][0]["data.rows"] == 20
@@ -167,6 +170,8 @@ def test_hashes_follow_what_is_changed_and_nothing_else(folder):
         ("seeds = [1, 2]", 'group = "domian"', "group must be `domain` or left out, not `domian`"),
         ("auxiliary = 2", "auxilliary = 2", r"\[variants.started\] start: unknown key `auxilliary`"),
         ("others = true, train", 'others = true, shards = ["a"], train', "`others` is of the target's data set"),
+        ('["second", "invented", "third"]', '["invented/"]', "names no data set but the target's, `invented`"),
+        ('["second", "invented", "third"]', '["second", "second"]', "names a data set twice: second, second"),
         ('shards = ["second", "invented", "third"]', 'shards = "second"', "`shards` must be a list of data sets"),
         ("auxiliary = 2", "auxiliary = 4", "auxiliary must lie between 0 and 3"),
     ],

@@ -178,6 +178,10 @@ def test_counted_products_are_those_that_torch_counts(changes):
     with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
         model(batch)
     counted = forward_flops(model, batch)
+    if model.config.pooled:
+        _, last, same, _ = world(40)
+        pool = 2 * 2 * int(batch.length_B.sum()) * model.config.encoder_hidden
+        assert counted - forward_flops(last, same.batch([0])) == pool
 
     # The counter sees the copied vector at every action, where one counts only those that copy.
     spare = (batch.actions - int((batch.copy_BT >= 0).sum())) * 2 * model.copied.weight.numel()

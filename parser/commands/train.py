@@ -15,7 +15,7 @@ from parser.commands.door import Device, Threads
 def train(
     shards: Annotated[
         list[str],
-        typer.Option(help="A data set with the splits train and dev: a directory or a URI. Repeatable: read as one."),
+        typer.Option(help="A data set with train and dev: a directory or a URI. Repeatable: several are read as one."),
     ],
     output: Annotated[Path, typer.Option(help="The model directory to write.")],
     config: Annotated[str, typer.Option(help="base, published or tiny, or the path of a TOML file.")] = "base",
