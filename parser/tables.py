@@ -73,7 +73,7 @@ def table(experiment: Experiment, lines: Sequence[Line]) -> str:
             row = [f"**{_cell(_mean_of_columns(cells, variant, columns))}**" if whole[variant] else "", *row]
         body[variant] = row
     columns = head + columns
-    extra = {v: _more(experiment, lines, v, split, whole.get(v, False)) for v in variants}
+    extra = {v: _more(experiment, lines, v, split) for v in variants}
     names = ["dev", f"over {experiment.baseline}", "95 %", "p", "seeds", "CPU-minutes a run"]
     if len(columns) > WIDE:
         rows = [[column, *(body[v][i] for v in variants)] for i, column in enumerate(columns)]
@@ -98,7 +98,7 @@ def _mean_of_columns(cells: Mapping[tuple[str, str], list[float]], variant: str,
     return [statistics.mean(cells[variant, column][i] for column in columns) for i in range(runs)]
 
 
-def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: str, whole: bool) -> list[str]:
+def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> list[str]:
     mine = [line for line in lines if line["variant"] == variant]
     # Of rows that were trained on too it says nothing.
     names = {line.get("chosen", variant) for line in mine}
@@ -108,7 +108,7 @@ def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: st
     minutes = statistics.mean(line["cpu_seconds"] for line in mine) / 60
     seeds = len({line["seed"] for line in mine})
     gap = ["", "", ""]
-    if variant != experiment.baseline and whole and (found := difference(experiment, lines, variant, split)):
+    if variant != experiment.baseline and (found := difference(experiment, lines, variant, split)):
         gap = [
             f"{100 * found.mean:+.1f}",
             f"{100 * found.low:+.1f} to {100 * found.high:+.1f}",
@@ -118,11 +118,12 @@ def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: st
 
 
 def difference(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> Difference | None:
-    """The paired bootstrap of a variant against the baseline; None where they were not tried on the same corpora."""
+    """The paired bootstrap of a variant against the baseline, on the corpora that both were tried on; None for none."""
     ours, theirs = (_hits(experiment, lines, name, split) for name in (experiment.baseline, variant))
-    if not ours or ours.keys() != theirs.keys():
+    shared = [name for name in ours if name in theirs]
+    if not shared:
         return None
-    return paired_bootstrap(theirs, ours)
+    return paired_bootstrap({name: theirs[name] for name in shared}, {name: ours[name] for name in shared})
 
 
 def _hits(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> dict[str, np.ndarray]:

@@ -270,6 +270,24 @@ def test_a_table_shows_no_dev_that_was_trained_on_and_counts_an_utterance_once(t
     assert (found.low, found.high, found.p) == (alone.low, alone.high, alone.p)
 
 
+def test_a_difference_is_over_the_corpora_that_both_were_tried_on(folder):
+    plan = experiments.load(str(folder / "plan.toml"))
+    random = np.random.default_rng(1)
+    bits = {key: random.random(50) < 0.5 for key in (("all", "plain"), ("few", "plain"), ("all", "no-copy"))}
+    lines = [
+        {"corpus": corpus, "variant": variant, "seed": 1, "cpu_seconds": 60.0}
+        | {split: {"exact_match": hits.mean(), "hits": {"": pack(hits)}} for split in ("dev", "test")}
+        for (corpus, variant), hits in bits.items()
+    ]
+
+    found = difference(plan, lines, "no-copy", "test")
+
+    assert found.mean == pytest.approx(bits["all", "no-copy"].mean() - bits["all", "plain"].mean())
+    row = next(row for row in table(plan, lines).splitlines() if row.startswith("| no-copy"))
+    assert f"| {100 * found.mean:+.1f} |" in row
+    assert difference(plan, lines[1:], "no-copy", "test") is None
+
+
 def test_every_experiment_that_comes_along_can_be_read():
     assert experiments.names()
     for name in experiments.names():
