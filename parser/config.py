@@ -167,7 +167,8 @@ class TrainConfig:
     vectors_most: int = 200_000
     """So many vectors are read, from the beginning of the file."""
     encoder_rate: float = 1.0
-    """Share of the learning rate for the encoder; 0 freezes it. For fine-tuning."""
+    """Share of the learning rate for the encoder; 0 freezes it, and words that are new to it are read as unknown. For
+    fine-tuning."""
     pretrained_rate: float = 0.0
     """The same for `model.pretrained`: 0 freezes it, 0.06 fine-tunes it."""
     decoder_rate: float = 1.0
@@ -293,13 +294,20 @@ def read_toml(kind: str, name: str, known: Sequence[str], package: str) -> dict[
         raise ConfigError(f"{name}: {error}") from error
 
 
-def load(name: str, changes: Sequence[str] = ()) -> Config:
+def load(name: str, changes: Sequence[str] = (), model: ModelConfig | None = None) -> Config:
     """Read a config by name or path and apply `section.key=value` changes.
+
+    Args:
+        name: the config.
+        changes: count before what it says.
+        model: of a model to start from; counts where the config is silent.
 
     Raises:
         ConfigError: no such config, not TOML, or a bad setting.
     """
     data = read_toml("config", name, names(), "parser.configs")
+    if model is not None:
+        data["model"] = dataclasses.asdict(model) | data.get("model", {})
     for change in changes:
         key, equals, value = change.partition("=")
         section, dot, setting = key.strip().partition(".")

@@ -59,6 +59,17 @@ class Domains(nn.Module):
             bias = torch.cat([bias, self.bias_DO[domain]])
         return weight, bias + self.foreign_DS[domain]
 
+    def average(self, shared: nn.Linear) -> tuple[Tensor, Tensor]:
+        """(weight [S, H], bias [S]) of no domain in particular: the mean of those that hold a symbol."""
+        common = shared.out_features - self.own
+        weight, bias = shared.weight[:common], shared.bias[:common]
+        if self.own:
+            held_DO = (self.foreign_DS[:, common:] == 0).float()
+            share_DO = held_DO / held_DO.sum(0).clamp(min=1)
+            weight = torch.cat([weight, torch.einsum("do,doh->oh", share_DO, self.weight_DOH)])
+            bias = torch.cat([bias, (share_DO * self.bias_DO).sum(0)])
+        return weight, bias
+
 
 @torch.no_grad()
 def of_domain(model: Model, vocab: Vocab, domain: str) -> Model:
@@ -74,14 +85,26 @@ def of_domain(model: Model, vocab: Vocab, domain: str) -> Model:
     if model.domains is None or model.encoder.domain is None:
         return model
     number = vocab.domain(domain)
+    return _folded(model, vocab, model.domains.layer(model.symbols, number), model.encoder.domain.weight[number])
+
+
+@torch.no_grad()
+def on_average(model: Model, vocab: Vocab) -> Model:
+    """The model without domains that is the mean of its domains, to start others from; see `of_domain`."""
+    if model.domains is None or model.encoder.domain is None:
+        return model
+    return _folded(model, vocab, model.domains.average(model.symbols), model.encoder.domain.weight.mean(0))
+
+
+def _folded(model: Model, vocab: Vocab, output: tuple[Tensor, Tensor], vector: Tensor) -> Model:
+    """A model without domains, with this output layer and this vector of a domain for every word."""
     plain = type(model)(
         dataclasses.replace(vocab, domains=[], symbols_of=[]),
         model.legal,
         dataclasses.replace(model.config, domains="none"),
     ).to(model.embed.weight.device)
     weights = {k: v for k, v in model.state_dict().items() if not k.startswith(("domains.", "encoder.domain."))}
-    weights["symbols.weight"], weights["symbols.bias"] = model.domains.layer(model.symbols, number)
-    vector = model.encoder.domain.weight[number]
+    weights["symbols.weight"], weights["symbols.bias"] = output
     for side in ("forwards", "backwards"):
         name = f"encoder.{side}.0."
         words, domains = weights[f"{name}weight_ih_l0"].split([plain.encoder.width, len(vector)], 1)

@@ -114,9 +114,9 @@ def _run(
         torch.set_flush_denormal(True)
     torch.manual_seed(settings.seed)
     model = setup.build(device)
-    if settings.vectors and not resume and not older:
+    if settings.vectors and not resume:
         put_vectors(model, setup.vocab, read_vectors(setup.config))
-    if model.encoder.pretrained is not None and not resume and not older:
+    if model.encoder.pretrained is not None and not resume:
         model.encoder.pretrained.load(Path(setup.config.model.pretrained))
     if older:
         take_over(model, setup.vocab, older[1], older[0].vocab)
@@ -195,7 +195,7 @@ def _run(
                 log(line | _means(padding) | figures)
                 best = place["best"]
                 # Rows that were trained on cannot choose.
-                if best is None or setup.config.data.join_dev or figures["exact_match"] > best["exact_match"]:
+                if best is None or setup.config.data.join_dev or _merit(figures) > _merit(best):
                     place["best"] = figures | {"epoch": place["epoch"]}
                     save_best(output, model, facts | {"dev": place["best"], "cpu_seconds": place["cpu_seconds"]})
             place["best"] = group.share(place["best"])
@@ -203,17 +203,35 @@ def _run(
     return place["best"]
 
 
+def _merit(figures: dict[str, Any]) -> tuple[float, float]:
+    """What the best epoch has most of; trees that are nearly right tell apart epochs with equally many right ones."""
+    return figures["exact_match"], figures["bracket_f1"]
+
+
 def make_setup(source: Source, config: Config, before: Vocab | None = None) -> Setup:
     """Vocabularies and slot values from one pass over the training rows, the ontology from beside the shards.
 
-    Input words and characters of a model `before` stay known.
+    Input words and characters of a model `before` stay known, and no other ones where the encoder is frozen.
+
+    Raises:
+        ConfigError: the encoder is frozen with fresh weights, or domains are asked for where rows have none.
     """
+    if not config.train.encoder_rate and before is None:
+        raise ConfigError("train.encoder_rate=0 freezes an encoder that knows nothing; give --init, or leave it out")
     ontology, counts = source.ontology(), Counts()
     for table in source.tables("train"):
         counts.add(table)
     extra = read_vectors(config).words if config.train.vectors else []
     tokeniser = source.manifest.tokeniser or "words-1"
-    vocab = build_vocab(counts, ontology, config.model, tokeniser, before, extra, config.train.rare)
+    several = len(counts.labels_of) > 1 or (before is not None and before.domains)
+    if config.model.domains != "none" and (not several or "" in counts.labels_of):
+        held = ", ".join(f"`{name}`" for name in sorted(counts.labels_of))
+        raise ConfigError(
+            f"model.domains={config.model.domains} needs rows of two domains or more, and each with a name; "
+            f"train has {held}: give data.by=corpus or data.by=intent, or leave model.domains out"
+        )
+    frozen = not config.train.encoder_rate
+    vocab = build_vocab(counts, ontology, config.model, tokeniser, before, extra, config.train.rare, frozen)
     return Setup(config, vocab, ontology, counts.values)
 
 

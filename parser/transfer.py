@@ -2,10 +2,12 @@
 
 Input words, characters, labels, lexicon words and domains are matched by name; layers between them must have
 the same widths. What only the new model has a name for (labels of a new target, say) keeps its fresh weights.
+Of an older model over many domains each domain takes its own output layer, a new domain their mean.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -13,10 +15,16 @@ from torch import Tensor
 
 from parser.checkpoint import CheckpointError
 from parser.config import TrainConfig
+from parser.domains import on_average
+from parser.encoder import Encoder
 from parser.model import Model
 from parser.vocab import Vocab
 
 DECODER = ("copied", "history", "history_start", "stack", "stack_start", "compose", "query", "key", "energy", "hidden")
+OPTIONAL = ("domains.", "encoder.domain.", "pointer.")
+"""Layers that one of two models may lack."""
+Rows = tuple[list[int], list[int]]
+"""Numbers of what two models both have a name for, in the one and in the other."""
 
 
 @torch.no_grad()
@@ -24,12 +32,14 @@ def take_over(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab) -> N
     """Copy the weights of `older` into `model`, row by row where rows have names.
 
     Raises:
-        CheckpointError: a layer differs in its width or is missing; the message names the setting's section.
+        CheckpointError: a layer differs in its width or is missing; the message names the settings.
     """
-    mine, theirs = model.state_dict(), older.state_dict()
-    if (model.encoder.pool is None) != (older.encoder.pool is None):
-        raise CheckpointError("the model to start from differs in `model.pooled`: give both the same")
     symbols, labels = _pairs(_symbols(vocab), _symbols(older_vocab)), _pairs(_labels(vocab), _labels(older_vocab))
+    if model.domains is not None and model.domains.own:
+        _own_layers(model, vocab, older, older_vocab, symbols)
+    average = on_average(older, older_vocab)
+    if model.encoder.domain is None or _widths(model.encoder)["domain"] != _widths(older.encoder)["domain"]:
+        older, older_vocab = average, dataclasses.replace(older_vocab, domains=[], symbols_of=[])
     siblings = _pairs([*_symbols(vocab), "word"], [*_symbols(older_vocab), "word"])
     rows = {
         "encoder.embed.weight": _pairs(vocab.words, older_vocab.words),
@@ -41,29 +51,71 @@ def take_over(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab) -> N
         "symbols.weight": symbols,
         "symbols.bias": symbols,
     }
+    theirs = older.state_dict() | {name: average.state_dict()[name] for name in ("symbols.weight", "symbols.bias")}
+    mine = model.state_dict()
+    for name in theirs.keys() - mine.keys():
+        if not name.startswith(OPTIONAL):
+            raise _differs(name, model, older)
     for name, weight in mine.items():
-        if name.startswith("domains."):
-            continue  # each domain learns its own layer
-        if name in rows:
-            if name in theirs and theirs[name].shape[1:] == weight.shape[1:]:
-                to, source = rows[name]
-                weight[to] = theirs[name][source]
-                continue
-            if name == "encoder.domain.weight":
-                continue
         found = theirs.get(name)
-        if found is not None and name.startswith("encoder.") and name.endswith("0.weight_ih_l0"):
-            # A domain's columns come last; without one on either side they are left out.
-            width = min(found.size(1), weight.size(1), model.encoder.width)
-            if older.encoder.width == model.encoder.width:
-                weight[:, :width] = found[:, :width]
+        if name.startswith("domains."):
+            continue  # done above
+        if found is None:
+            if name.startswith((*OPTIONAL, "encoder.pretrained.")):
                 continue
-        if found is None or found.shape != weight.shape:
-            raise CheckpointError(
-                f"the model to start from differs in `{name}`: give both the same settings in [model], "
-                "but for copy, domains and the lexicon"
-            )
-        weight.copy_(found)
+            raise _differs(name, model, older)
+        if name.startswith("encoder.") and name.endswith(".0.weight_ih_l0"):
+            weight.copy_(_inputs(found, model.encoder, older.encoder, _differs(name, model, older)))
+        elif name in rows and found.shape[1:] == weight.shape[1:]:
+            to, source = rows[name]
+            weight[to] = found[source]
+        elif found.shape == weight.shape:
+            weight.copy_(found)
+        else:
+            raise _differs(name, model, older)
+
+
+def _own_layers(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab, symbols: Rows) -> None:
+    """The output layer of each domain: that of the older model's domain where it holds the symbol, or else the mean."""
+    assert model.domains is not None
+    average, first = on_average(older, older_vocab).symbols, vocab.symbols - model.domains.own
+    pairs = [(to - first, source) for to, source in zip(*symbols, strict=True) if to >= first]
+    for number, domain in enumerate(vocab.domains):
+        weight, bias = average.weight.clone(), average.bias.clone()
+        if older.domains is not None and domain in older_vocab.domains:
+            there = older_vocab.domain(domain)
+            held = [0, *older_vocab.symbols_of[there]]
+            own_weight, own_bias = older.domains.layer(older.symbols, there)
+            weight[held], bias[held] = own_weight[held], own_bias[held]
+        for to, source in pairs:
+            model.domains.weight_DOH[number, to] = weight[source]
+            model.domains.bias_DO[number, to] = bias[source]
+
+
+def _widths(encoder: Encoder) -> dict[str, int]:
+    """Columns of what the encoder's first layer reads of a word, in their order."""
+    transformer = 0 if encoder.pretrained is None else encoder.pretrained.shape.width
+    domain = 0 if encoder.domain is None else encoder.domain.embedding_dim
+    return {"words": encoder.width - transformer, "transformer": transformer, "domain": domain}
+
+
+def _inputs(found: Tensor, mine: Encoder, theirs: Encoder, error: CheckpointError) -> Tensor:
+    """Input weights of the encoder's first layer; those of what the older model did not read are zero at first."""
+    parts, widths = [], _widths(theirs)
+    for (kind, width), part in zip(_widths(mine).items(), found.split(list(widths.values()), 1), strict=True):
+        if widths[kind] not in (0, width) or (kind == "words" and not widths[kind]):
+            raise error
+        parts.append(part if widths[kind] else part.new_zeros(len(part), width))
+    return torch.cat(parts, 1)
+
+
+def _differs(name: str, model: Model, older: Model) -> CheckpointError:
+    mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(older.config)
+    pairs = [f"model.{key}={theirs[key]!r}, here {mine[key]!r}" for key in mine if mine[key] != theirs[key]]
+    return CheckpointError(
+        f"the model to start from differs in `{name}`: give both the same settings in [model], but for copy, domains "
+        f"and the lexicon; it has {'; '.join(pairs) or 'these settings, but was made by another version'}"
+    )
 
 
 def parts_of(model: Model, settings: TrainConfig) -> list[dict[str, Any]]:
@@ -99,7 +151,7 @@ def _symbols(vocab: Vocab) -> list[str]:
     return ["RED", *(f"NT {label}" for label in vocab.labels), *(f"TER {word}" for word in vocab.lexicon)]
 
 
-def _pairs(mine: list[str], theirs: list[str]) -> tuple[list[int], list[int]]:
+def _pairs(mine: list[str], theirs: list[str]) -> Rows:
     """Numbers of the names that both have, in either list."""
     number = {name: i for i, name in enumerate(theirs)}
     shared = [(i, number[name]) for i, name in enumerate(mine) if name in number]

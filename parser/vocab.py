@@ -208,6 +208,7 @@ def build_vocab(
     before: Vocab | None = None,
     extra: Sequence[str] = (),
     rare: int = 1,
+    frozen: bool = False,
 ) -> Vocab:
     """The inventories of a model.
 
@@ -219,6 +220,7 @@ def build_vocab(
         before: of a model to start from, whose input words and characters stay known.
         extra: further input words, of which there are vectors.
         rare: words seen so often at most are read as unknown now and then.
+        frozen: the encoder will not learn, so words and characters new to `before` are read as unknown, which it knows.
     """
     words: Counter[str] = Counter()
     for word, count in counts.words.items():
@@ -234,8 +236,8 @@ def build_vocab(
         forms = {_form(word) for word in words if words[word] <= rare or word in cut}
         known += sorted(forms - {"", *known})
     if before is not None:
-        known = list(dict.fromkeys([*known, *before.words[2:]]))
-        characters |= set(before.chars[2:])
+        known = before.words[2:] if frozen else list(dict.fromkeys([*known, *before.words[2:]]))
+        characters = set(before.chars[2:]) | (set() if frozen else characters)
     known = list(dict.fromkeys([*known, *extra]))
     deepest = max([counts.deepest, *map(ontology.height, ontology.labels())])
     vocab = Vocab(

@@ -7,16 +7,17 @@ import json
 
 import pytest
 import torch
-from parsing import rows, table_of, tiny, write_shards
+from parsing import rows, setup_of, table_of, tiny, write_shards
 from safetensors.torch import save_file
 from torch import nn
 
 import parser
 from parser.batch import Examples, make_input
-from parser.checkpoint import load_model
-from parser.config import ConfigError
+from parser.checkpoint import CheckpointError, load_model
+from parser.config import ConfigError, DataConfig
 from parser.pretrained import MOST_KEPT, MOST_PIECES, Kept, Pieces, Shape, Transformer, lined_up, read_pieces
 from parser.train import train
+from parser.transfer import take_over
 
 PIECES = [
     "[PAD]",
@@ -130,15 +131,16 @@ def test_the_sums_are_those_of_torch_and_padding_changes_nothing(folder):
 def test_a_model_holds_its_transformer(folder, tmp_path, rate):
     shards = write_shards(tmp_path / "shards")
     config = tiny(pretrained=str(folder), domains="shared" if rate else "none")
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, pretrained_rate=rate))
+    data_of = DataConfig(by="intent") if rate else config.data
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, pretrained_rate=rate), data=data_of)
     train(shards, tmp_path / "m", config)
     setup, model, _ = load_model(tmp_path / "m")
     before = Transformer(Shape.read(folder))
     before.load(folder)
 
     assert torch.equal(before.layers[0].up.weight, model.encoder.pretrained.layers[0].up.weight) == (rate == 0)
-    ready = parser.load(tmp_path / "m", domain="" if rate else None)
-    data = rows(12)
+    ready = parser.load(tmp_path / "m", domain="PlayMusicIntent" if rate else None)
+    data = [row | {"domain": row["symbols"][0]} for row in rows(12)]
     parses = ready.parse_many([row["words"] for row in data], batch_size=4)
     assert [p.tree for p in parses] == [ready.parse(row["words"]).tree for row in data]
     batch, given = (
@@ -147,6 +149,22 @@ def test_a_model_holds_its_transformer(folder, tmp_path, rate):
     )
     for name in ("piece_BP", "pieces_B", "first_BW"):
         assert torch.equal(getattr(batch, name), getattr(make_input(given, setup.vocab), name))
+
+
+def test_fine_tuning_may_add_a_transformer_but_not_drop_it(folder, tmp_path):
+    data = rows(12)
+    plain, reads = setup_of(data, tiny()), setup_of(data, tiny(pretrained=str(folder)))
+    torch.manual_seed(2)
+    older, model = plain.build().eval(), reads.build().eval()
+    model.encoder.pretrained.load(folder)
+    before = model.encoder.pretrained.layers[0].up.weight.clone()
+    take_over(model, reads.vocab, older, plain.vocab)
+    mine, theirs = (Examples(table_of(data), s.vocab, s.ontology).batch(range(12)) for s in (reads, plain))
+
+    torch.testing.assert_close(model(mine), older(theirs), msg="its columns are zero at first")
+    assert torch.equal(model.encoder.pretrained.layers[0].up.weight, before)
+    with pytest.raises(CheckpointError, match=r"it has model.pretrained='.+', here ''"):
+        take_over(older, plain.vocab, model, reads.vocab)
 
 
 def test_a_folder_of_another_kind_is_refused(folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from parsing import rows, setup_of, table_of, tiny, write_shards
 from parser.batch import Examples
 from parser.checkpoint import CheckpointError, load_model
 from parser.config import Config, ConfigError, DataConfig, from_dict
-from parser.domains import of_domain
+from parser.domains import of_domain, on_average
 from parser.evaluate import Searchers
 from parser.order import drawn_of
 from parser.remote import Remote
@@ -172,17 +173,83 @@ def test_taking_over_goes_by_name():
     assert torch.equal(fresh.symbols.weight[new], before[new])
 
 
+FLAVOURS = ["none", "shared", "ter", "both"]
+
+
+@pytest.mark.parametrize(
+    ("before", "flavour"),
+    # Where domains share a layer that each had for itself, its mean does not do what they did.
+    sorted({*product(FLAVOURS, FLAVOURS)} - {("ter", "shared"), ("both", "shared"), ("both", "ter")}),
+)
+def test_what_was_taken_over_does_what_it_did(before, flavour):
+    older_setup, older, data = with_domains(before)
+    setup, model, _ = with_domains(flavour)
+    torch.manual_seed(4)
+    model = setup.build().eval()
+    take_over(model, setup.vocab, older, older_setup.vocab)
+    if before == "none" and flavour != "none":
+        model.domains.foreign_DS.zero_()  # the older one has no domain, so it may write anything
+    if before != "none" and flavour == "none":
+        older = on_average(older, older_setup.vocab)
+    mine, theirs = (
+        Examples(table_of(data), one.vocab, one.ontology).batch(range(len(data))) for one in (setup, older_setup)
+    )
+
+    torch.testing.assert_close(model(mine), older(theirs))
+
+
+def test_a_domain_takes_its_own_layer_and_a_new_one_the_mean():
+    older_setup, older, data = with_domains("ter", lexicon_min=1)
+    known = [row for row in data if row["domain"] != "and"]
+    renamed = [row | {"domain": "golf" if row["domain"] == "AddToListIntent" else row["domain"]} for row in known]
+    setup = setup_of(renamed, tiny(domains="ter", domain_dim=5, lexicon_min=1))
+    model = setup.build()
+    take_over(model, setup.vocab, older, older_setup.vocab)
+    number, there = setup.vocab.domain("PlayMusicIntent"), older_setup.vocab.domain("PlayMusicIntent")
+    held = [older_setup.vocab.symbol_name(symbol) for symbol in older_setup.vocab.symbols_of[there]]
+    words = [word for word in setup.vocab.lexicon if word in older_setup.vocab.lexicon]
+    mean = on_average(older, older_setup.vocab).symbols.weight
+
+    assert set(words) & set(held) and set(words) - set(held)
+    for word in words:
+        row = setup.vocab.lexicon.index(word)
+        own = older.domains.weight_DOH[there, older_setup.vocab.lexicon.index(word)]
+        average = mean[older_setup.vocab.lexical(word)]
+        torch.testing.assert_close(model.domains.weight_DOH[number, row], own if word in held else average)
+        torch.testing.assert_close(model.domains.weight_DOH[setup.vocab.domain("golf"), row], average)
+    shared = older.encoder.domain.weight[there]
+    torch.testing.assert_close(model.encoder.domain.weight[number], shared)
+
+
 def test_taking_over_refuses_other_widths():
     data = rows(30)
     a, b = setup_of(data, tiny()), setup_of(data, tiny(decoder_hidden=16))
 
-    with pytest.raises(CheckpointError, match=r"same settings in \[model\]"):
+    with pytest.raises(CheckpointError, match=r"same settings in \[model\].* it has model.decoder_hidden=\d+, here 16"):
         take_over(b.build(), b.vocab, a.build(), a.vocab)
+    c = setup_of(data, tiny(pooled=True))
+    with pytest.raises(CheckpointError, match=r"model.pooled=False, here True"):
+        take_over(c.build(), c.vocab, a.build(), a.vocab)
+    with pytest.raises(CheckpointError, match=r"model.pooled=True, here False"):
+        take_over(a.build(), a.vocab, c.build(), c.vocab)
+
+
+def test_copying_may_be_new_or_left_out():
+    data = rows(30)
+    copies, does_not = setup_of(data, tiny()), setup_of(data, tiny(copy=False))
+    torch.manual_seed(1)
+    older, other = copies.build(), does_not.build()
+    fresh = copies.build()
+    pointer = fresh.pointer.weight.clone()
+    take_over(fresh, copies.vocab, other, does_not.vocab)
+    assert torch.equal(fresh.pointer.weight, pointer) and torch.equal(fresh.hidden.weight, other.hidden.weight)
+    take_over(other, does_not.vocab, older, copies.vocab)
+    assert torch.equal(other.hidden.weight, older.hidden.weight)
 
 
 def test_fine_tuning_starts_from_the_other_model_and_freezes_what_it_should(shards, tmp_path):
     first = tiny()
-    only = dataclasses.replace(first, data=DataConfig(by="intent", only=("AddToListIntent", "and")))
+    only = dataclasses.replace(first, data=DataConfig(by="intent", only=("AddToListIntent",)))
     train(shards, tmp_path / "first", only)
     frozen = dataclasses.replace(
         first,
@@ -192,12 +259,19 @@ def test_fine_tuning_starts_from_the_other_model_and_freezes_what_it_should(shar
     train(shards, tmp_path / "second", frozen, init=tmp_path / "first")
 
     (one_setup, one, _), (two_setup, two, _) = (load_model(tmp_path / name) for name in ("first", "second"))
-    assert set(one_setup.vocab.words) <= set(two_setup.vocab.words), "words of the first stay known"
+    assert one_setup.vocab.words == two_setup.vocab.words, "a frozen encoder reads a new word as unknown"
+    assert torch.equal(one.encoder.embed.weight, two.encoder.embed.weight)
     assert torch.equal(one.encoder.forwards[0].weight_hh_l0, two.encoder.forwards[0].weight_hh_l0)
     assert not torch.equal(one.hidden.weight, two.hidden.weight)
     shares = {part["share"] for part in parts_of(two, two_setup.config.train)}
     assert shares == {0.5, 1.0}
     assert 0 < overlap(two_setup.vocab, one_setup.vocab) <= 2
+    third = dataclasses.replace(frozen, train=dataclasses.replace(frozen.train, encoder_rate=0.1))
+    train(shards, tmp_path / "third", third, init=tmp_path / "first")
+    words = load_model(tmp_path / "third")[0].vocab.words
+    assert set(one_setup.vocab.words) < set(words), "words of the first stay known, beside new ones"
+    with pytest.raises(ConfigError, match=r"freezes an encoder that knows nothing; give --init"):
+        train(shards, tmp_path / "fourth", frozen)
 
 
 def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
@@ -229,6 +303,14 @@ def test_a_model_over_domains_refuses_a_dev_that_has_more(shards, tmp_path):
     settings = tiny(domains="shared").to_dict() | {"data": {"by": "intent", "without": ["PlayMusicIntent"]}}
     with pytest.raises(ConfigError, match=r"dev has the domains PlayMusicIntent, which train lacks"):
         train(shards, tmp_path / "run", from_dict(settings))
+
+
+def test_domains_are_refused_where_rows_have_none(shards, tmp_path):
+    with pytest.raises(ConfigError, match=r"model.domains=ter needs rows of two domains .* train has ``: give data"):
+        train(shards, tmp_path / "run", tiny(domains="ter"))
+    one = {"data": {"by": "intent", "only": ["PlayMusicIntent"]}}
+    with pytest.raises(ConfigError, match=r"train has `PlayMusicIntent`: give data.by=corpus"):
+        train(shards, tmp_path / "run", from_dict(tiny(domains="shared").to_dict() | one))
 
 
 def test_settings_of_data_survive_json():

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from parsing import tiny, write_shards
+from safetensors.torch import load_file
 
-from parser.checkpoint import load_model
+from parser.checkpoint import WEIGHTS, Setup, load_model
 from parser.config import ConfigError
 from parser.train import train
 from parser.vectors import put_vectors, read
@@ -84,6 +85,16 @@ def test_training_starts_from_vectors_and_knows_their_words(tmp_path):
     put_vectors(fresh, setup.vocab, read(tmp_path / "v.bin"))
     started = fresh.encoder.embed.weight.detach()[[setup.vocab.word(word) for word in words]]
     assert float(started.std()) == pytest.approx(0.1, rel=0.01)
+    # Fine-tuned, the words that the older model knows keep what they learned, the others start from their vectors.
+    train(shards, tmp_path / "older", tiny())
+    train(shards, tmp_path / "tuned", config, init=tmp_path / "older", stop_after=1)
+    (older_setup, older, _), tuned_setup = load_model(tmp_path / "older"), Setup.load(tmp_path / "tuned")
+    tuned = tuned_setup.build().requires_grad_(False)
+    tuned.load_state_dict(load_file(tmp_path / "tuned" / "last" / WEIGHTS))
+    assert older_setup.vocab.word("samba") == 1
+    torch.testing.assert_close(tuned.encoder.embed.weight[tuned_setup.vocab.word("samba")], put)
+    jazz = older.encoder.embed.weight.detach()[older_setup.vocab.word("jazz")]
+    assert float((tuned.encoder.embed.weight[tuned_setup.vocab.word("jazz")] - jazz).abs().max()) < 0.05
     wide = dataclasses.replace(config, model=dataclasses.replace(config.model, word_dim=9))
     with pytest.raises(ConfigError, match=r"set model.word_dim=8"):
         train(shards, tmp_path / "n", wide)

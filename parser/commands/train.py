@@ -18,12 +18,16 @@ def train(
         typer.Option(help="A data set with train and dev: a directory or a URI. Repeatable: several are read as one."),
     ],
     output: Annotated[Path, typer.Option(help="The model directory to write.")],
-    config: Annotated[str, typer.Option(help="base, published or tiny, or the path of a TOML file.")] = "base",
+    config: Annotated[str, typer.Option(help="base, published, multitask, finetune or tiny, or a TOML file.")] = "base",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="A model directory to start from: labels and words are matched by name.")
+        Path | None,
+        typer.Option(
+            help="A model directory to start from: labels and words are matched by name. Its settings in [model] count "
+            "where --config and --set say nothing."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --output where it was stopped.")
@@ -41,12 +45,13 @@ def train(
     """
     with door.failures():
         from parser import config as configs
+        from parser.checkpoint import Setup
         from parser.train import Stopped
         from parser.train import train as run
 
         if resume and (set_ or config != "base" or init):
             raise configs.ConfigError("--resume keeps the settings of the run; leave --set, --config and --init out")
-        settings = configs.load(config, set_ or [])
+        settings = configs.load(config, set_ or [], Setup.load(init).config.model if init else None)
         with door.progress("train") as report:
             where = door.device(device, threads)
             try:
