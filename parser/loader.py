@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,9 @@ from parser.order import batch_count, batches_of, drawn_of
 from parser.shapes import Shape, Shapes, pack, records
 from parser.source import Block, Source
 from parser.swap import Swap
+
+Share = tuple[int, list[np.ndarray]]
+"""Of one step: its utterances over all processes, and the rows of each part that this process does."""
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Loader:
         self.all_blocks = source.blocks("train")
         self.rows = sum(block.rows for block in self.all_blocks)
         # The only pool, where all rows fit into one.
+        self._read: pa.Table | None = None
         self._kept: Examples | None = None
         self._swap: Swap | None = None
 
@@ -134,55 +139,76 @@ class Loader:
         return batch_count(sum(block.rows for block in pool), self.settings.batch_size, self.settings.window)
 
     def _make(self, epoch: int, first: int) -> Iterator[Step]:
-        settings = self.settings
-        begun = 0
+        begun, todo = 0, []
         for number, pool in enumerate(self.pools(epoch)):
             count = self._count(pool)
             if first < begun + count:
-                seed = (settings.seed, epoch, number)
-                examples = self._swapped(pool, seed) if settings.swap else self._examples(pool)
-                drawn = drawn_of(examples.domain, settings.temperature, seed)
-                actions, words = examples.actions()[drawn], examples.words()[drawn]
-                order = batches_of(actions, words, settings.batch_size, settings.window, seed)
-                for index in order[max(0, first - begun) :]:
-                    yield self._step(examples, drawn[index])
+                todo.append((pool, (self.settings.seed, epoch, number), max(0, first - begun)))
             begun += count
+        # The next pool is made ready while the steps of this one are.
+        with ThreadPoolExecutor(1, "pool") as ahead:
+            ready = [ahead.submit(self._laid_out, *todo[0])] if todo else []
+            for following in [*todo[1:], None]:
+                examples, steps = ready.pop().result()
+                if following:
+                    ready.append(ahead.submit(self._laid_out, *following))
+                for utterances, parts in steps:
+                    yield self._step(examples, utterances, parts)
 
-    def _examples(self, pool: list[Block]) -> Examples:
-        if self._kept is not None:
-            return self._kept
-        made = self._lined_up(self._table(pool))
-        if self._whole(pool):
-            self._kept = made
-        return made
+    def _laid_out(self, pool: list[Block], seed: tuple[int, int, int], skipped: int) -> tuple[Examples, list[Share]]:
+        """The rows of a pool with their index columns, those of this process where there are several, and its steps."""
+        settings = self.settings
+        table = self._swapped(pool, seed) if settings.swap else self._table(pool)
+        actions, words = (np.diff(table[name].combine_chunks().offsets.to_numpy()) for name in ("actions", "words"))
+        drawn = drawn_of(self._domains(table), settings.temperature, seed)
+        shares = settings.accumulate * self.world
+        steps = [
+            # Neighbours are of similar length, so every share gets as much to do.
+            (len(index), [drawn[index[part::shares]] for part in range(self.rank, shares, self.world)])
+            for index in batches_of(actions[drawn], words[drawn], settings.batch_size, settings.window, seed)[skipped:]
+        ]
+        if self._whole(pool) and not settings.swap:
+            self._kept = self._kept or self._lined_up(table)
+            return self._kept, steps
+        mine = np.unique(np.concatenate([rows for _, parts in steps for rows in parts]))
+        place = np.zeros(len(table), np.int64)
+        place[mine] = np.arange(len(mine))
+        return self._lined_up(table.take(mine)), [(size, [place[rows] for rows in parts]) for size, parts in steps]
 
-    def _swapped(self, pool: list[Block], seed: tuple[int, int, int]) -> Examples:
+    def _domains(self, table: pa.Table) -> np.ndarray:
+        vocab, names = self.setup.vocab, table["domain"].combine_chunks().dictionary_encode()
+        numbers = [vocab.domain(name) if vocab.domains else 0 for name in names.dictionary.to_pylist()]
+        return np.array(numbers)[names.indices.to_numpy(zero_copy_only=False)]
+
+    def _swapped(self, pool: list[Block], seed: tuple[int, int, int]) -> pa.Table:
         swap = self._swap or Swap(self._table(pool), apart=bool(self.setup.vocab.domains))
         if self._whole(pool):
             self._swap = swap
-        return self._lined_up(swap.draw(self.settings.swap, np.random.default_rng([*seed, 2])))
+        return swap.draw(self.settings.swap, np.random.default_rng([*seed, 2]))
 
     def _whole(self, pool: list[Block]) -> bool:
         return sum(block.rows for block in pool) == self.rows
 
     def _table(self, pool: list[Block]) -> pa.Table:
+        if self._read is not None:
+            return self._read
         # The pool's rows do not depend on the order of its blocks, so a kept pool is any epoch's.
-        return pa.concat_tables(
+        table = pa.concat_tables(
             self.source.read(block) for block in sorted(pool, key=lambda block: (block.file, block.group))
         )
+        if self._whole(pool):
+            self._read = table
+        return table
 
     def _lined_up(self, table: pa.Table) -> Examples:
         model = self.setup.config.model
         return Examples(table, self.setup.vocab, self.setup.ontology, model.copy, model.stack)
 
-    def _step(self, examples: Examples, index: np.ndarray) -> Step:
-        made = Step(len(index), [], [])
-        shares = self.settings.accumulate * self.world
-        for part in range(self.rank, shares, self.world):
-            # Neighbours are of similar length, so every share gets as much to do.
-            mine = index[part::shares]
-            if len(mine):
-                self._add(made, examples.batch(mine))
+    def _step(self, examples: Examples, utterances: int, parts: list[np.ndarray]) -> Step:
+        made = Step(utterances, [], [])
+        for rows in parts:
+            if len(rows):
+                self._add(made, examples.batch(rows))
         return made
 
     def _add(self, step: Step, batch: Batch) -> None:

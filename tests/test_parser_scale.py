@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -83,12 +84,43 @@ def test_small_pools_take_every_row_once_and_go_on_anywhere(shards):
     def seen(epoch, first=0):
         return [step.parts[0].word_BW.tolist() for step in loader.epoch(epoch, first)]
 
+    def utterances(processes):
+        words = setup.vocab.words
+        batches = [part.word_BW.tolist() for one in processes for step in one.epoch(0) for part in step.parts]
+        return sorted(" ".join(words[word] for word in row if word) for rows in batches for row in rows)
+
     whole = seen(0)
     assert len(loader.pools(0)) == 3
     assert len(whole) == loader.steps(0)
-    assert sum(map(len, whole)) == 150
+    read = sorted(" ".join(row["words"]).lower() for row in source.rows("train"))
+    assert utterances([loader]) == read
+    assert utterances([Loader(source, setup, rank, 3) for rank in range(3)]) == read
     assert seen(0, 4) == whole[4:]
     assert seen(1) != whole
+
+
+def test_the_next_pool_is_made_ready_while_one_is_used(shards, monkeypatch):
+    source = Source(shards)
+    loader, begun = Loader(source, make_setup(source, config(pool=60))), threading.Semaphore(0)
+    read = loader.source.read
+    monkeypatch.setattr(source, "read", lambda block: (begun.release(), read(block))[1])
+    steps = loader._make(0, 0)
+    next(steps)
+
+    first, second = (len(pool) for pool in loader.pools(0)[:2])
+    assert all(begun.acquire(timeout=30) for _ in range(first + second)), "after the first step of the first pool"
+    steps.close()
+
+
+def test_processes_line_up_their_own_rows_only(shards, monkeypatch):
+    source = Source(shards)
+    setup = make_setup(source, config(pool=60))
+    rows_of, line_up = [], Loader._lined_up
+    monkeypatch.setattr(Loader, "_lined_up", lambda self, table: (rows_of.append(len(table)), line_up(self, table))[1])
+    for rank in range(20):  # more than a step has utterances
+        assert len(list(Loader(source, setup, rank, 20).epoch(0))) == Loader(source, setup).steps(0)
+
+    assert len(rows_of) == 60 and sum(rows_of) == 150 and 0 in rows_of
 
 
 def test_processes_share_every_step(shards):
