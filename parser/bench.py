@@ -28,7 +28,7 @@ from grammar.shard import ShardError
 from parser import Parser, load
 from parser.ceiling import Clock, calls_a_second, copy_rate, product_rate, step_flops
 from parser.checkpoint import Setup
-from parser.config import Config
+from parser.config import Config, ConfigError
 from parser.evaluate import gold_of
 from parser.loader import Loader, Step
 from parser.model import Model
@@ -86,7 +86,8 @@ class Bench:
         say: Callable[[str], None] = lambda line: None,
         trained: str = "",
     ) -> None:
-        self.device, self.seconds, self.say, self.trained = device, seconds, say, trained
+        self.device, self.seconds, self.say = device, seconds, say
+        self.ready = load(trained, device) if trained else None
         self.source = Source(shards)
         self.setup: Setup = make_setup(self.source, config)
         torch.manual_seed(config.train.seed)
@@ -152,7 +153,9 @@ class Bench:
         }
         if peers:
             self.figures["peer_utt_per_cpu_s"] = sum(rate for rate, _ in peers) / len(peers)
-            self.figures["train_over_peer"] = done / spent / self.figures["peer_utt_per_cpu_s"]
+            # A GPU's seconds are of wall time, the peer's of its processor.
+            if not self.device.startswith("cuda"):
+                self.figures["train_over_peer"] = done / spent / self.figures["peer_utt_per_cpu_s"]
             parsed = [rate for _, rate in peers if rate is not None]
             if parsed:
                 self.figures["peer_parse_utt_per_cpu_s"] = sum(parsed) / len(parsed)
@@ -181,8 +184,16 @@ class Bench:
         self.figures["train_over_naive"] = self.figures["train_utt_per_cpu_s"] / self._rate(one)
 
     def _loading(self) -> None:
-        """Reading, index columns and batches, without a model."""
+        """Batches without a model: in the first epoch with reading and index columns, then of rows that are kept."""
         self.say("loading alone")
+        ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
+        first = Loader(self.source, self.setup, device=self.device).epoch(0)
+        clock, loaded = Clock(self.device), 0
+        clock.start()
+        while clock.spent() < self.seconds and (step := next(first, None)) is not None:
+            loaded += step.utterances
+        self.figures[f"load_first_{ending}"] = loaded / clock.spent()
+        first.close()
         steps = self._forever(self.setup.config.train.batch_size)
         padding: list[dict[str, float]] = [next(steps).padding()]
 
@@ -191,7 +202,6 @@ class Bench:
             padding.append(step.padding())
             return step.utterances
 
-        ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
         self.figures[f"load_{ending}"] = self._rate(load)
         self.figures |= {name: sum(line[name] for line in padding) / len(padding) for name in padding[0]}
 
@@ -219,13 +229,13 @@ class Bench:
     def _memory(self) -> None:
         """The optimizer touches every parameter once: it is held to the rate of a copy."""
         self.say("memory")
-        copied = copy_rate(self.device, min(0.5, self.seconds))
+        moved = 7 * 4 * self.figures["parameters"]  # reads weight, gradient, two moments; writes all but the gradient
+        copied = copy_rate(self.device, int(moved) // 2, min(0.5, self.seconds))
         # Weights of its own, or so many steps along one gradient would spoil the model.
         weights = [torch.zeros_like(p, requires_grad=True) for p in self.model.parameters()]
         for weight in weights:
             weight.grad = torch.full_like(weight, 1e-3)
         optimizer = torch.optim.AdamW(weights, fused=True)
-        moved = 7 * 4 * self.figures["parameters"]  # reads weight, gradient, two moments; writes all but the gradient
         rate = calls_a_second(optimizer.step, self.device, min(0.5, self.seconds))
         self.figures["copy_gb_s"] = copied / 1e9
         self.figures["optimizer_share_of_copy"] = rate * moved / copied
@@ -301,7 +311,7 @@ class Bench:
             self.figures[f"one_p{share}_ms"] = float(np.percentile(waits, share))
 
     def _parser(self) -> Parser:
-        return load(self.trained, self.device) if self.trained else Parser(self.setup, self.model.eval())
+        return self.ready or Parser(self.setup, self.model.eval())
 
     def _utterances(self) -> list[list[str]]:
         splits = self.source.manifest.splits
@@ -345,7 +355,7 @@ def _peer_rates(command: str) -> tuple[float, float | None]:
         ShardError: it failed or printed no such figure.
     """
     env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = subprocess.run(shlex.split(command), capture_output=True, text=True, env=env)
+    done = subprocess.run(words_of(command), capture_output=True, text=True, env=env)
     for line in reversed(done.stdout.splitlines()):
         if found := re.search(r"per CPU-s(?:econd)? ([\d.]+) utt", line):
             parsing = re.search(r"infer ([\d.]+) utt", line)
@@ -362,6 +372,18 @@ def _peer_rates(command: str) -> tuple[float, float | None]:
     )
 
 
+def words_of(command: str) -> list[str]:
+    """The words of a command line.
+
+    Raises:
+        ConfigError: a quotation mark is missing.
+    """
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"--peer: {error} in `{command}`; close it, or write a backslash before it") from error
+
+
 def bench(
     shards: str,
     config: Config,
@@ -372,5 +394,6 @@ def bench(
     trained: str = "",
 ) -> dict[str, Any]:
     """All figures of a data set, or of the sample corpus where `shards` is empty."""
+    words_of(peer)
     with nullcontext(shards) if shards else sample_shards() as where:
         return Bench(where, config, device, seconds, say, trained).run(peer)

@@ -72,9 +72,9 @@ def product_rate(device: str, seconds: float = 1.0, dtype: torch.dtype = torch.f
     return 2 * size**3 * calls_a_second(lambda: a @ b, device, seconds)
 
 
-def copy_rate(device: str, seconds: float = 0.5) -> float:
-    """Bytes a second of copying 256 MiB: read and written bytes together."""
-    source = torch.zeros(1 << 26, device=device)
+def copy_rate(device: str, size: int, seconds: float = 0.5) -> float:
+    """Bytes a second of copying `size` bytes, read and written ones together: what fits into a cache is quicker."""
+    source = torch.zeros(-(-size // 4), device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes * calls_a_second(lambda: target.copy_(source), device, seconds)
 

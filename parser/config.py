@@ -123,7 +123,8 @@ class TrainConfig:
     batch_size: int = 64
     """Utterances in one optimizer step."""
     accumulate: int = 1
-    """Parts in which the batch of one step goes through the model, where memory is short; the sum is the same."""
+    """Parts in which the batch of one step goes through the model, where memory is short; the sum is the same, up to
+    what dropout draws."""
     window: int = 256
     """Batches that are sorted by length together; larger pads less and mixes less."""
     pool: int = 65_536
@@ -314,6 +315,37 @@ def load(name: str, changes: Sequence[str] = (), model: ModelConfig | None = Non
         if not (equals and dot):
             raise ConfigError(f"cannot read `{change}`; write `section.key=value`, as in `train.epochs=5`")
         data.setdefault(section, {})[setting] = _value(value.strip())
+    return from_dict(data)
+
+
+LATER = (
+    "train.lr",
+    "train.lr_floor",
+    "train.epochs",
+    "train.clip",
+    "train.prefetch",
+    "train.evaluate_every",
+    "train.checkpoint_every",
+    "train.checkpoint_minutes",
+)
+"""Settings that may change when a run is taken up again: none of them moves its place in the data."""
+
+
+def changed_later(config: Config, changes: Sequence[str]) -> Config:
+    """The settings with which a run goes on.
+
+    Raises:
+        ConfigError: a setting that cannot change, an unknown one, or a bad value.
+    """
+    data: dict[str, Any] = config.to_dict()
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals or key.strip() not in LATER:
+            raise ConfigError(
+                f"`{change}`: with --resume only these can change: {', '.join(LATER)}; train anew instead"
+            )
+        section, _, setting = key.strip().partition(".")
+        data[section][setting] = _value(value.strip())
     return from_dict(data)
 
 

@@ -1,13 +1,14 @@
 """Data parallel training under `torchrun`: every process takes its share of each step, gradients are added up.
 
 The whole gradient travels in one piece with the loss and a wish to stop, so the processes always agree on
-both, and each step is the same as one process would have taken, up to rounding.
+both, and each step is the same as one process would have taken, up to rounding and to what dropout draws.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ class Group:
         if device.startswith("cuda"):
             self.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
             torch.cuda.set_device(self.device)
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        # The others wait while the first one counts a large data set or tries the model on dev.
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(hours=6))
 
     @property
     def first(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -97,7 +97,7 @@ class Loader:
         """Steps in an epoch."""
         return sum(self._count(pool) for pool in self.pools(epoch))
 
-    def epoch(self, number: int, first: int = 0) -> Iterator[Step]:
+    def epoch(self, number: int, first: int = 0) -> Generator[Step, None, None]:
         """The steps of an epoch from step `first` on, made in a background thread.
 
         Raises:

@@ -11,8 +11,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import torch
 from grammar import __version__
 from grammar.shard import ShardError
 from parser.checkpoint import CheckpointError, Setup, load_last, load_model, save_best, save_last
-from parser.config import Config, ConfigError
+from parser.config import Config, ConfigError, changed_later
 from parser.distributed import Group
 from parser.evaluate import evaluate
 from parser.loader import Loader
@@ -34,6 +35,8 @@ from parser.transfer import take_over
 from parser.vectors import put_vectors, read_vectors
 from parser.vocab import Counts, Vocab, build_vocab
 
+STOPPED = "stopped"
+"""A file beside a checkpoint that SIGTERM asked for: the run wants to go on. `torchrun` tells it by no exit code."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -51,18 +54,20 @@ def train(
     stop_after: int | None = None,
     report: Report = lambda event: None,
     init: str | Path | None = None,
+    changes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train on the train split, choose by exact match on dev, write a model directory.
 
     Args:
         shards: a data set with the splits `train` and `dev`, a directory or a URI; or several, read as one.
         output: the model directory; must not hold a run unless `resume`.
-        config: the settings; with `resume`, those the run was started with count.
+        config: the settings; with `resume`, those the run was started with count, but for `changes`.
         device: `cpu` or `cuda`.
         resume: continue from `output/last`.
         stop_after: stop after this many steps of this call, with a checkpoint.
         report: called with every line of the log.
         init: a model directory to start from: what both models have a name for is taken over.
+        changes: with `resume`, `section.key=value` of `config.LATER`.
 
     Returns:
         The dev figures of the best weights.
@@ -73,7 +78,9 @@ def train(
         Stopped: SIGTERM came; `output/last` holds the run.
     """
     output = Path(output)
-    source = source_of(shards, (Setup.load(output).config if resume else config).data)
+    if resume:
+        config = changed_later(Setup.load(output).config, changes)
+    source = source_of(shards, config.data)
     manifest = source.manifest
     if not resume and any((output / name).exists() for name in ("model.json", "last", ".last.old")):
         raise CheckpointError(f"{output} already holds a run; give --resume to continue it, or another --output")
@@ -105,7 +112,7 @@ def _run(
     older = load_model(init) if init is not None and not resume else None
     if group.first:
         known = older[0].vocab if older else None
-        setup = Setup.load(output) if resume else make_setup(source, config, known)
+        setup = replace(Setup.load(output), config=config) if resume else make_setup(source, config, known)
         _know_domains(setup, source)
     setup = group.share(setup)
     settings = setup.config.train
@@ -137,6 +144,8 @@ def _run(
                 f"{output} was trained on other shards than {source.where}; give the same ones, in the same order"
             )
         if group.first:
+            setup.save(output)
+            (output / STOPPED).unlink(missing_ok=True)
             _truncate_log(output / "log.jsonl", place["step"])
     elif group.first:
         setup.save(output)
@@ -181,6 +190,8 @@ def _run(
                 pending = None
                 save()
             if wish:
+                if group.first:
+                    (output / STOPPED).touch()
                 raise Stopped(f"stopped at step {place['step']} of {steps}; go on with --resume")
             if reached:
                 return place["best"] or {}
@@ -265,7 +276,7 @@ class _Pending:
             step = self.line["step"] - 1
             raise FloatingPointError(
                 f"the loss is {loss / self.actions} and the norm of its gradient {norm} at step {step}; "
-                "train anew with a lower train.lr"
+                "go on from the last checkpoint at a lower rate (--resume --set train.lr=...), or train anew with one"
             )
         return self.line | {"loss": loss / self.actions}
 

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 import torch
 from parsing import rows, setup_of, table_of, tiny, world, write_shards
+from typer.testing import CliRunner
 
 from grammar.shard import ShardError
+from parser.__main__ import app
 from parser.batch import Examples
 from parser.bench import _peer_rates
 from parser.ceiling import forward_flops
@@ -148,10 +150,12 @@ def test_sigterm_leaves_a_checkpoint_and_resuming_gives_the_same_losses(shards, 
 
     assert run.returncode == 143, said
     assert "--resume" in said
+    assert (tmp_path / "ended" / "stopped").exists(), "what a scheduler looks for before it starts the run again"
     assert json.loads((tmp_path / "ended" / "last" / "place.json").read_text())["step"] == len(
         losses(tmp_path / "ended")
     )
     train(shards, tmp_path / "ended", settings, resume=True)
+    assert not (tmp_path / "ended" / "stopped").exists()
     assert losses(tmp_path / "whole") == losses(tmp_path / "ended")
 
 
@@ -245,3 +249,30 @@ def test_words_beyond_the_limit_are_unknown():
     assert len(limited.vocab.words) == 2 + 5
     examples = Examples(table_of(data), limited.vocab, limited.ontology)
     assert (examples.columns.word.values == 1).any()
+
+
+def test_bench_prints_every_figure(shards):
+    peer = f"{shlex.quote(sys.executable)} -c \"print('per CPU-s 5.0 utt, infer 4.0 utt')\""
+    call = ["bench", "--shards", str(shards), "--config", "tiny", "--seconds", "0.05", "--json"]
+    done = CliRunner().invoke(app, [*call, "--peer", peer])
+
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout.splitlines()[-1])
+    asked = ("train_utt_per_cpu_s", "train_actions_per_cpu_s", "train_over_peer", "train_share_of_ceiling")
+    asked += ("parse_utt_per_cpu_s", "one_p50_ms", "one_p95_ms", "one_p99_ms", "load_utt_per_cpu_s", "copy_gb_s")
+    assert all(isinstance(value, (int, float)) for value in figures.values()), "one flat object"
+    assert all(figures[name] > 0 for name in asked)
+    assert figures["train_over_peer"] == pytest.approx(figures["train_utt_per_cpu_s"] / 5)
+    assert figures["train_share_of_ceiling"] < 1 and figures["load_first_utt_per_cpu_s"] > 0
+    assert sum(value for name, value in figures.items() if name.startswith("share_")) == pytest.approx(1)
+
+
+def test_bench_looks_at_its_options_first(shards, tmp_path):
+    call = ["bench", "--shards", str(shards), "--config", "tiny"]
+    for options, message in [
+        (["--seconds", "0"], "--seconds"),
+        (["--peer", "say 'x"], "No closing quotation"),
+        (["--model", str(tmp_path / "none")], "is not a finished model"),
+    ]:
+        done = CliRunner().invoke(app, [*call, *options])
+        assert done.exit_code == 2 and message in done.output and "turn 1" not in done.output

@@ -114,12 +114,23 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(shards, tmp_path):
     assert list(losses(tmp_path / "m")) == [1, 2]
 
 
-def test_resume_refuses_other_settings(shards, tmp_path):
-    arguments = ["train", "--shards", str(shards), "--output", str(tmp_path / "m"), "--resume"]
-    result = CliRunner().invoke(app, [*arguments, "--set", "train.lr=1e-3"])
+def test_a_run_may_go_on_with_another_rate_but_not_with_other_data(shards, tmp_path):
+    train(shards, tmp_path / "m", tiny(), stop_after=3)
+    call = ["train", "--shards", str(shards), "--output", str(tmp_path / "m"), "--resume", "--device", "cpu"]
+    refused = {change: CliRunner().invoke(app, [*call, "--set", change]) for change in ("model.copy=false", "train.lr")}
+    named = CliRunner().invoke(app, [*call, "--config", "published"])
+    done = CliRunner().invoke(app, [*call, "--set", "train.lr=0.001", "--set", "train.epochs=3"])
 
-    assert result.exit_code == 2
-    assert "leave --set" in result.output
+    assert named.exit_code == 2 and "leave --config" in named.output
+    for change, result in refused.items():
+        assert result.exit_code == 2 and f"`{change}`" in result.output and "train.lr" in result.output
+    assert done.exit_code == 0, done.output
+    settings = load_model(tmp_path / "m")[0].config.train
+    assert (settings.lr, settings.epochs) == (0.001, 3)
+    steps = losses(tmp_path / "m")
+    train(shards, tmp_path / "plain", tiny(), stop_after=5)
+    assert list(steps) == list(range(1, len(steps) + 1)) and len(steps) % 3 == 0
+    assert steps[3] == losses(tmp_path / "plain")[3] and steps[5] != losses(tmp_path / "plain")[5]
 
 
 def test_parse_keeps_input_and_output_side_by_side(shards, tmp_path):

@@ -29,7 +29,7 @@ def bench(
         ),
     ] = "",
     device: Annotated[str, typer.Option(help="`cpu` or `cuda`.")] = "cpu",
-    seconds: Annotated[float, typer.Option(help="Time for each line: CPU-seconds, on a GPU seconds.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Time for each line: CPU-seconds, on a GPU seconds.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
     threads: Threads = 1,
 ) -> None:

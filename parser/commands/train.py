@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -40,23 +41,36 @@ def train(
     Example: python -m parser train --shards shards/snips --output runs/snips --set train.epochs=40
 
     A run that was killed continues with --resume, with the settings it was started with, and gives the
-    same losses as one that was not. SIGTERM leaves a checkpoint and ends with code 143. Under torchrun each
+    same losses as one that was not; --set may then change the learning rate, the epochs and when checkpoints
+    are written. SIGTERM leaves a checkpoint and a file `stopped`, and ends with code 143. Under torchrun each
     process takes its share of every step.
     """
+    first = os.environ.get("RANK", "0") == "0"
     with door.failures():
         from parser import config as configs
         from parser.checkpoint import Setup
         from parser.train import Stopped
         from parser.train import train as run
 
-        if resume and (set_ or config != "base" or init):
-            raise configs.ConfigError("--resume keeps the settings of the run; leave --set, --config and --init out")
-        settings = configs.load(config, set_ or [], Setup.load(init).config.model if init else None)
+        if resume and (config != "base" or init):
+            raise configs.ConfigError("--resume keeps the settings of the run; leave --config and --init out")
+        settings = configs.load(config, (not resume and set_) or [], Setup.load(init).config.model if init else None)
         with door.progress("train") as report:
             where = door.device(device, threads)
             try:
-                best = run(shards, output, settings, device=where, resume=resume, report=report, init=init)
+                best = run(
+                    shards,
+                    output,
+                    settings,
+                    device=where,
+                    resume=resume,
+                    report=report,
+                    init=init,
+                    changes=set_ or [],
+                )
             except Stopped as stopped:
-                typer.echo(str(stopped), err=True)
+                if first:
+                    typer.echo(str(stopped), err=True)
                 raise typer.Exit(128 + signal.SIGTERM) from stopped
-    typer.echo(f"best on dev: exact match {best['exact_match']:.1%} after epoch {best['epoch']}; model in {output}")
+    if first:
+        typer.echo(f"best on dev: exact match {best['exact_match']:.1%} after epoch {best['epoch']}; model in {output}")
