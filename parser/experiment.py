@@ -31,14 +31,16 @@ A run is known by the hash of its settings, that of the rows of its shards as tr
 has a line is skipped, so tables grow and no checkpoint need be kept. `start` may have `auxiliary = 2`: the two domains
 nearest to the target (see `candidates`; at most three) are tried, and the one that is best on dev is taken.
 `together = true` trains on all domains, with as few rows of each as the target has, and evaluates on the target.
-`choose = ["a", "b"]` is no run: for each corpus the one of these variants that is best on dev.
+`choose = ["a", "b"]` is no run: for each corpus the one of these variants that is best on dev. With
+`abstention = true` the table tells how well what `data.without` left out is abstained on.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -51,13 +53,30 @@ FORM = 2
 """Part of every hash: goes up when a default changes or the same settings mean something else."""
 SECTIONS = ("data", "model", "train")
 MOST_CANDIDATES = 3
+_TABLES = dict.fromkeys(SECTIONS, "a table")
 _KEYS = {
-    "experiment": {"title", "baseline", "group", "seeds", "test", "corpora", "variants", "without", "beam"},
-    "corpus": {"shards", "without", *SECTIONS},
-    "variant": {"config", "seeds", "on", "start", "together", "ensemble", "choose", "beam", *SECTIONS},
-    "change": {*SECTIONS},
-    "start": {"auxiliary", "others", "shards", *SECTIONS},
+    "experiment": {
+        **dict.fromkeys(("title", "baseline", "group", "without"), "a string"),
+        **dict.fromkeys(("corpora", "variants"), "a table"),
+        **dict.fromkeys(("test", "abstention"), "true or false"),
+        "seeds": "a list of whole numbers",
+        "beam": "a whole number",
+    },
+    "corpus": {"shards": "a string", "without": "a string", **_TABLES},
+    "variant": {
+        **dict.fromkeys(("ensemble", "choose"), "a list of strings"),
+        **dict.fromkeys(("on", "start"), "a table"),
+        "config": "a string",
+        "together": "true or false",
+        "seeds": "a list of whole numbers",
+        "beam": "a whole number",
+        **_TABLES,
+    },
+    "change": _TABLES,
+    "start": {"auxiliary": "a whole number", "others": "true or false", "shards": "a list of strings", **_TABLES},
 }
+_TYPES = {"a string": str, "a whole number": int, "true or false": bool, "a table": dict}
+_ITEMS = {"a list of strings": str, "a list of whole numbers": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +108,16 @@ class Run:
     test: bool = True
     beam: int = 1
 
+    @property
+    def name(self) -> str:
+        """Its place, for messages."""
+        return f"{self.corpus} {self.variant} seed {self.seed}"
+
+    @property
+    def joined(self) -> bool:
+        """Whether dev was trained on, so that it says nothing."""
+        return any(stage.data.join_dev for run in self.members or (self,) for stage in run.stages)
+
     def key(self, print_of: Callable[[str], str]) -> str:
         """What tells this run from others of its experiment.
 
@@ -117,9 +146,36 @@ class Experiment:
     baseline: str
     group: str
     test: bool
+    abstention: bool
     corpora: dict[str, Any]
     variants: dict[str, Any]
     runs: list[Run] = field(default_factory=list)
+
+    def select(self, corpora: Sequence[str] = (), variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Run]:
+        """The runs of these alone; none given: of all. A variant that chooses stands for those that it chooses among.
+
+        Raises:
+            ConfigError: a name that the experiment does not have, or no run has all that is asked for.
+        """
+        _among("corpus", corpora, self.corpora)
+        _among("variant", variants, self.variants)
+        _among(
+            "seed", map(str, seeds), dict.fromkeys(str(one.seed) for run in self.runs for one in run.members or (run,))
+        )
+        wanted = {name for variant in variants for name in self.variants[variant].get("choose", (variant,))}
+        found = [
+            run
+            for run in self.runs
+            if (not corpora or run.corpus in corpora)
+            and (not variants or run.variant in wanted)
+            and (not seeds or {one.seed for one in run.members or (run,)} <= set(seeds))
+        ]
+        if not found:
+            raise ConfigError(
+                f"{self.name} has no run with all that --corpus, --variant and --seed ask for; "
+                "give fewer of them (an ensemble asks for the seeds of all its members)"
+            )
+        return found
 
 
 def names() -> list[str]:
@@ -143,80 +199,121 @@ def load(name: str) -> Experiment:
         baseline=data.get("baseline", next(iter(data["variants"]))),
         group=data.get("group", ""),
         test=data.get("test", True),
+        abstention=data.get("abstention", False),
         corpora=data["corpora"],
         variants=data["variants"],
     )
+    for corpus, about in made.corpora.items():
+        _known(about, "corpus", f"{name}: [corpora.{corpus}]")
     for variant, spec in made.variants.items():
+        where = f"{name}: [variants.{variant}]"
+        _known(spec, "variant", where)
+        _known(spec.get("start", {}), "start", f"{where} start")
         if elsewhere := set(spec.get("on", {})) - set(made.corpora):
             raise ConfigError(f"{name}: [variants.{variant}.on.{min(elsewhere)}] is of no corpus of this experiment")
+        for corpus, here in spec.get("on", {}).items():
+            _known(here, "change", f"{name}: [variants.{variant}.on.{corpus}]")
+        if spec.get("together") and "start" in spec:
+            raise ConfigError(f"{where} has `together` and `start`; give one of them")
+        for what in ("ensemble", "choose"):
+            if what in spec and (extra := set(spec) - {what, "beam"}):
+                raise ConfigError(f"{where} `{min(extra)}` says nothing beside `{what}`")
     if made.group not in ("", "domain"):
         raise ConfigError(f"{name}: group must be `domain` or left out, not `{made.group}`")
     if made.baseline not in made.variants:
         raise ConfigError(f"{name}: baseline `{made.baseline}` is not one of the variants {', '.join(made.variants)}")
-    seeds = data.get("seeds", [1])
-    for corpus, about in made.corpora.items():
-        _known(about, "corpus", f"{name}: [corpora.{corpus}]")
-        of_variant: dict[str, list[Run]] = {}
-        for variant, spec in made.variants.items():
-            _known(spec, "variant", f"{name}: [variants.{variant}]")
-            shared: dict[str, Any] = {
-                "shards": about.get("shards", corpus),
-                "without": about.get("without", data.get("without", "")),
-                "group": made.group,
-                "test": made.test,
-                "beam": spec.get("beam", data.get("beam", 1)),
-            }
-            _known(spec.get("start", {}), "start", f"{name}: [variants.{variant}] start")
-            if spec.get("together") and "start" in spec:
-                raise ConfigError(f"{name}: [variants.{variant}] has `together` and `start`; give one of them")
-            for what, known in (("ensemble", of_variant), ("choose", made.variants)):
-                if what in spec and (extra := set(spec) - {what, "beam"}):
-                    raise ConfigError(f"{name}: [variants.{variant}] `{min(extra)}` says nothing beside `{what}`")
-                if unknown := [one for one in spec.get(what, ()) if one not in known]:
-                    raise ConfigError(f"{name}: [variants.{variant}] {what}: no variant `{unknown[0]}` stands above it")
-            if "choose" in spec:
-                continue
-            if "ensemble" in spec:
-                members = tuple(run for member in spec["ensemble"] for run in of_variant[member])
-                made.runs.append(Run(corpus, variant, 0, members=members, **shared))
-                continue
-            here = spec.get("on", {}).get(corpus, {})
-            _known(here, "change", f"{name}: [variants.{variant}.on.{corpus}]")
-            for seed in spec.get("seeds", seeds):
-                stages = _stages(about, {**spec, **_merged(spec, here)}, seed)
-                auxiliary = spec.get("start", {}).get("auxiliary", 0)
-                started = _data_sets(spec.get("start", {}), shared["shards"], f"{name}: [variants.{variant}] start")
-                if not 0 <= auxiliary <= MOST_CANDIDATES:
-                    raise ConfigError(
-                        f"{name}: [variants.{variant}] auxiliary must lie between 0 and {MOST_CANDIDATES}"
-                    )
-                target = None
-                if spec.get("together"):
-                    target = stages[-1].data
-                    stages = (replace(stages[-1], data=replace(target, only=())),)
-                run = Run(
-                    corpus, variant, seed, stages=stages, start=started, auxiliary=auxiliary, target=target, **shared
-                )
-                made.runs.append(run)
-                of_variant.setdefault(variant, []).append(run)
+    for corpus in made.corpora:
+        above: dict[str, list[Run]] = {}
+        for variant in made.variants:
+            above[variant] = _runs(made, data, corpus, variant, above)
+            made.runs += above[variant]
     return made
 
 
-def _known(data: Mapping[str, Any], what: str, where: str) -> None:
-    if unknown := set(data) - _KEYS[what]:
-        raise ConfigError(f"{where}: unknown key `{min(unknown)}`; known: {', '.join(sorted(_KEYS[what]))}")
+def _runs(
+    made: Experiment, data: Mapping[str, Any], corpus: str, variant: str, above: Mapping[str, list[Run]]
+) -> list[Run]:
+    """The runs of a variant on a corpus; those of the variants before it are `above`."""
+    about, spec, where = made.corpora[corpus], made.variants[variant], f"{made.name}: [variants.{variant}]"
+    shared: dict[str, Any] = {
+        "shards": about.get("shards", corpus),
+        "without": about.get("without", data.get("without", "")),
+        "group": made.group,
+        "test": made.test,
+        "beam": spec.get("beam", data.get("beam", 1)),
+    }
+    for what, unfit in (("ensemble", {"ensemble", "choose"}), ("choose", {"choose"})):
+        for one in spec.get(what, ()):
+            if one not in above or unfit & set(made.variants[one]):
+                raise ConfigError(f"{where} {what}: no variant `{one}` stands above it")
+            if what == "choose" and any(run.joined for run in above[one]):
+                raise ConfigError(f"{where} choose: `{one}` trains on dev (data.join_dev), which cannot choose it then")
+    if "choose" in spec:
+        return []
+    if "ensemble" in spec:
+        return [Run(corpus, variant, 0, members=tuple(run for one in spec["ensemble"] for run in above[one]), **shared)]
+    runs = []
+    for seed in spec.get("seeds", data.get("seeds", [1])):
+        stages = _stages(about, {**spec, **_merged(spec, spec.get("on", {}).get(corpus, {}))}, seed)
+        start, target = spec.get("start"), None
+        started = () if start is None else _started(start, shared["shards"], stages[-1].data, f"{where} start")
+        if spec.get("together"):
+            target = stages[-1].data
+            stages = (replace(stages[-1], data=replace(target, only=())),)
+        auxiliary = spec.get("start", {}).get("auxiliary", 0)
+        runs.append(
+            Run(corpus, variant, seed, stages=stages, start=started, auxiliary=auxiliary, target=target, **shared)
+        )
+    return runs
 
 
-def _data_sets(start: Mapping[str, Any], own: str, where: str) -> tuple[str, ...]:
-    """The data sets that a first stage reads, where they are others than the target's `own`."""
-    if "shards" not in start:
+def _known(data: Any, what: str, where: str) -> None:
+    """Refuse keys that mean nothing and values of another type."""
+    keys = _KEYS[what]
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where} must be a table, not {data!r}")
+    if unknown := set(data) - set(keys):
+        raise ConfigError(f"{where}: unknown key `{min(unknown)}`; known: {', '.join(sorted(keys))}")
+    for key, value in data.items():
+        item = _ITEMS.get(keys[key])
+        if item is None:
+            fits = type(value) is _TYPES[keys[key]]
+        else:
+            fits = isinstance(value, list) and bool(value) and all(type(one) is item for one in value)
+        if not fits:
+            raise ConfigError(f"{where}: `{key}` must be {keys[key]}, not {value!r}")
+
+
+def _among(what: str, names: Iterable[str], known: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; the nearest is `{near[0]}`" if near else ""
+            raise ConfigError(f"no {what} `{name}`{hint}; there are {', '.join(known)}")
+
+
+def _started(start: Mapping[str, Any], own: str, target: DataConfig, where: str) -> tuple[str, ...]:
+    """The data sets that a first stage reads, where they are others than the target's `own`.
+
+    Raises:
+        ConfigError: what it reads is not told, told twice, or cannot be told from the target.
+    """
+    told = [key for key in ("auxiliary", "others", "shards") if start.get(key)]
+    if not 0 <= start.get("auxiliary", 0) <= MOST_CANDIDATES:
+        raise ConfigError(f"{where}: auxiliary must lie between 0 and {MOST_CANDIDATES}")
+    if len(told) > 1:
+        raise ConfigError(f"{where}: `{told[0]}` and `{told[1]}` both say what is read first; give one of them")
+    if not told and not start.get("data"):
+        raise ConfigError(
+            f"{where} does not say what is read first; give `auxiliary`, `others`, `shards`, or rows in `data`"
+        )
+    if told and told[0] != "shards" and not target.only:
+        raise ConfigError(f"{where}: `{told[0]}` needs to know the target; name its domains in `data.only`")
+    if told == ["auxiliary"] and target.join_dev:
+        raise ConfigError(f"{where}: dev chooses the auxiliary domain, so `data.join_dev` cannot train on it")
+    if told != ["shards"]:
         return ()
-    found = start["shards"]
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise ConfigError(f"{where}: `shards` must be a list of data sets below --shards")
-    if extra := {"auxiliary", "others"} & set(start):
-        raise ConfigError(f"{where}: `{min(extra)}` is of the target's data set, which `shards` replaces; give one")
-    names = [str(PurePosixPath(one)) for one in found]
+    names = [str(PurePosixPath(one)) for one in start["shards"]]
     if len(set(names)) < len(names):
         raise ConfigError(f"{where}: `shards` names a data set twice: {', '.join(names)}")
     others = tuple(one for one in names if one != str(PurePosixPath(own)))
@@ -227,19 +324,20 @@ def _data_sets(start: Mapping[str, Any], own: str, where: str) -> tuple[str, ...
 
 def _stages(about: Mapping[str, Any], spec: Mapping[str, Any], seed: int) -> tuple[Config, ...]:
     base = configs.load(spec.get("config", "base")).to_dict()
-    target = _merged(base, about, spec, {"train": {"seed": seed}})
+    target = configs.from_dict(_merged(base, about, spec, {"train": {"seed": seed}}))
     if "start" not in spec:
-        return (configs.from_dict(target),)
+        return (target,)
     start = {k: v for k, v in spec["start"].items() if k in SECTIONS}
+    configs.from_dict(start)
     # What the target says of its rows does not hold for what comes before it.
     first = _merged(base, {k: v for k, v in about.items() if k != "data"}, {"model": spec.get("model", {})}, start)
     first["train"]["seed"] = seed
-    rows, mine = target["data"], start.get("data", {})
+    mine = start.get("data", {})
     # Other data sets have domains of their own, and are read whole.
-    first["data"] = dict(mine) if "shards" in spec["start"] else {"by": rows["by"], **mine}
+    first["data"] = dict(mine) if "shards" in spec["start"] else {"by": target.data.by, **mine}
     if spec["start"].get("others"):
-        first["data"]["without"] = [*mine.get("without", ()), *rows["only"]]
-    return configs.from_dict(first), configs.from_dict(target)
+        first["data"]["without"] = [*mine.get("without", ()), *target.data.only]
+    return configs.from_dict(first), target
 
 
 def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 Models lie in a folder under the hash of their stages, so what several runs begin with is trained once, and a run that
 was killed goes on from its last checkpoint. A lock for each model lets many processes work on one experiment.
+Ctrl-C and SIGTERM end the whole experiment: each worker leaves a checkpoint first, and none outlives its parent.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +50,7 @@ def run_all(
     *,
     device: str = "cpu",
     jobs: int = 1,
-    corpora: Sequence[str] = (),
-    variants: Sequence[str] = (),
-    seeds: Sequence[int] = (),
+    wanted: Sequence[Run] | None = None,
     report: Callable[[str], None] = print,
 ) -> int:
     """Run what has no line in `results` yet, in so many processes; returns how many lines were added.
@@ -56,47 +61,99 @@ def run_all(
         results: the JSON lines to read and append to.
         runs: a folder for models; it may be deleted afterwards.
         device: `cpu` or `cuda`.
-        jobs: processes; each uses one thread on a CPU.
-        corpora, variants, seeds: these only; none: all.
-        report: called with a line of text for each run.
+        jobs: processes; each uses one thread on a CPU, and tells on stderr how its run goes.
+        wanted: these runs only (see `Experiment.select`); none: all.
+        report: called with a line of text for each run that ends.
 
     Raises:
         ConfigError, ShardError, FloatingPointError: of the first run that fails; lines of the others are kept.
+        Stopped: Ctrl-C or SIGTERM came; the same call goes on.
+        ChildProcessError: a process was killed; the same call goes on.
     """
+    from parser.train import Stopped
+
     done = {line["key"] for line in lines_of(results)}
     waiting = []
-    for run in experiment.runs:
-        own_seeds = {one.seed for one in run.members or (run,)}
-        if (
-            (corpora and run.corpus not in corpora)
-            or (variants and run.variant not in variants)
-            or (seeds and not own_seeds <= set(seeds))
-        ):
-            continue
+    for run in experiment.runs if wanted is None else wanted:
         if key_of(run, shards) in done:
-            report(f"{run.corpus} {run.variant} seed {run.seed}: has a line")
+            report(f"{run.name}: has a line")
         else:
             waiting.append(run)
     # Ensembles come last: their members' models are there by then.
     waiting.sort(key=lambda run: bool(run.members))
     context = multiprocessing.get_context("spawn")
     failed: Exception | None = None
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = {pool.submit(run_one, run, shards, runs, device): run for run in waiting}
-        for future in as_completed(futures):
-            run = futures[future]
-            try:
-                line = future.result()
-            except Exception as error:  # the others go on, and their lines are kept
-                failed = failed or error
-                report(f"{run.corpus} {run.variant} seed {run.seed}: failed: {error}")
-                continue
-            append(results, line)
-            best = line.get("test", line["dev"])["exact_match"]
-            report(f"{run.corpus} {run.variant} seed {run.seed}: {best:.1%}, {line['cpu_seconds']:.0f} CPU-seconds")
+    theirs, ours = context.Pipe(duplex=False)
+    with theirs, ours, ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow, initargs=(theirs,)) as pool:
+        try:
+            with _sigterm_as_ctrl_c():
+                futures = {pool.submit(_work, run, shards, runs, device): run for run in waiting}
+                for future in as_completed(futures):
+                    failed = _ended(future, futures[future], results, report) or failed
+        except BaseException as error:
+            ours.close()  # the workers end, and are waited for
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            report("stopping: runs that are training leave a checkpoint first")
+            raise Stopped("stopped; give the same command again to go on from the checkpoints") from None
     if failed is not None:
         raise failed
     return len(waiting)
+
+
+def _ended(future: Future[dict[str, Any]], run: Run, results: Path, report: Callable[[str], None]) -> Exception | None:
+    """Keep the line of a run; if it failed, the error, so that the others go on."""
+    try:
+        line = future.result()
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "a process was killed (was there memory enough?); give the same command again to go on, "
+            "with fewer --jobs if memory is short"
+        ) from error
+    except Exception as error:
+        report(f"{run.name}: failed: {error}")
+        return error
+    append(results, line)
+    best = line.get("test", line["dev"])["exact_match"]
+    report(f"{run.name}: {best:.1%}, {line['cpu_seconds']:.0f} CPU-seconds")
+    return None
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _follow(parent: Connection) -> None:
+    """Begin a worker: the parent alone hears Ctrl-C, and the worker ends when the parent does or says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end() -> None:
+        parent.poll(None)  # until the parent closes its end, or is no more
+        # Training answers SIGTERM with a checkpoint; one that comes after its last step is not answered.
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def _work(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
+    """`run_one` in a worker, which takes up nothing more when it is asked to stop."""
+    from parser.train import Stopped
+
+    try:
+        return run_one(run, shards, runs, device)
+    except Stopped:
+        os._exit(128 + signal.SIGTERM)
 
 
 def keys_of(experiment: Experiment, shards: Path) -> dict[tuple[str, str, int], str]:
@@ -119,18 +176,21 @@ def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
     keep_freed_memory()
     if device == "cpu":
         torch.set_num_threads(1)
+    _tell(f"{run.name}: starts")
     where = shards / run.shards
     line: dict[str, Any] = {"corpus": run.corpus, "variant": run.variant, "seed": run.seed}
     line["fingerprint"] = fingerprint_of(where)
     line["key"] = key_of(run, shards)
     if run.members:
-        directories = [trained(places(member, shards), member.stages, runs, device) for member in run.members]
+        directories = [
+            trained(places(member, shards), member.stages, runs, device, member.name) for member in run.members
+        ]
         line["members"] = [key_of(member, shards) for member in run.members]
     else:
         stages = run.stages
         if run.auxiliary:
             stages, line["auxiliary"] = choose(run, where, runs, device)
-        directories = [trained(places(run, shards), stages, runs, device)]
+        directories = [trained(places(run, shards), stages, runs, device, run.name)]
         if run.start:
             line["start"] = list(run.start)
         line["settings"] = [changed(stage) for stage in stages]
@@ -157,7 +217,7 @@ def places(run: Run, shards: Path) -> tuple[DataSets, ...]:
     return (first, own)[-len(run.stages) :]
 
 
-def trained(where: Sequence[DataSets], stages: Sequence[Config], runs: Path, device: str) -> Path:
+def trained(where: Sequence[DataSets], stages: Sequence[Config], runs: Path, device: str, name: str) -> Path:
     """The directory of the model that these stages make; trained now, or taken up, unless it is there.
 
     Args:
@@ -165,10 +225,16 @@ def trained(where: Sequence[DataSets], stages: Sequence[Config], runs: Path, dev
         stages: their settings.
         runs: the folder of models.
         device: `cpu` or `cuda`.
+        name: of the run, for what is told of it.
     """
     from parser.train import train
 
-    before = trained(where[:-1], stages[:-1], runs, device) if len(stages) > 1 else None
+    def report(event: dict[str, Any]) -> None:
+        if event["event"] == "dev":
+            epochs = stages[-1].train.epochs
+            _tell(f"{name}: epoch {event['epoch'] + 1} of {epochs}: dev exact match {event['exact_match']:.1%}")
+
+    before = trained(where[:-1], stages[:-1], runs, device, name) if len(stages) > 1 else None
     prints = [fingerprint_of(*each) for each in where]
     data = [
         FORM,
@@ -181,7 +247,7 @@ def trained(where: Sequence[DataSets], stages: Sequence[Config], runs: Path, dev
             resume = any((directory / name).exists() for name in ("last", ".last.old"))
             if not resume:
                 shutil.rmtree(directory, ignore_errors=True)
-            train(where[-1], directory, stages[-1], device=device, resume=resume, init=before)
+            train(where[-1], directory, stages[-1], device=device, resume=resume, report=report, init=before)
             place = json.loads((directory / "last" / "place.json").read_text("utf-8"))
             earlier = json.loads((before / DONE).read_text("utf-8"))["cpu_seconds"] if before else 0.0
             write_text(directory / DONE, json.dumps({"cpu_seconds": place["cpu_seconds"] + earlier}) + "\n")
@@ -196,7 +262,8 @@ def choose(run: Run, where: Path, runs: Path, device: str) -> tuple[tuple[Config
         first, target = run.stages
         data = first.to_dict()["data"] | {"only": names_}
         stages = (configs.from_dict(first.to_dict() | {"data": data}), target)
-        facts = json.loads((trained([(where,)] * 2, stages, runs, device) / "model.json").read_text("utf-8"))
+        directory = trained([(where,)] * 2, stages, runs, device, f"{run.name} after {', '.join(names_)}")
+        facts = json.loads((directory / "model.json").read_text("utf-8"))
         tried.append((facts["dev"]["exact_match"], names_, stages))
     best = max(tried, key=lambda one: one[0])
     return best[2], {"chosen": best[1], "dev": [[names_, round(dev, 4)] for dev, names_, _ in tried]}
@@ -211,6 +278,8 @@ def candidates(run: Run, where: Path) -> list[list[str]]:
     target = run.stages[-1]
     mine = make_setup(Selection(where, target.data), target).vocab
     others = set(Selection(where, DataConfig(by=target.data.by)).domains("train")) - set(target.data.only)
+    if not others:
+        raise ConfigError(f"{where} has no domain beside the target's; leave `auxiliary` out")
     near = []
     for name in sorted(others):
         rows = Selection(where, replace(run.stages[0].data, only=(name,)))
@@ -267,6 +336,10 @@ def _locked(path: Path) -> Iterator[None]:
     with open(path.with_suffix(".lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def lines_of(results: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Lines of results -> the Markdown table of an experiment, and its place in a README.
 
-Cells are exact match in per cent, the mean over seeds with the standard deviation where there are several.
+Cells are exact match in per cent, the mean over seeds with the standard deviation where there are several. An
+experiment about abstention has a table of that instead.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ Line = Mapping[str, Any]
 
 def newest(lines: Sequence[Line], keys: Mapping[tuple[str, str, int], str]) -> list[Line]:
     """The lines that belong to the experiment as it stands, by (corpus, variant, seed); the last where several do."""
-    found: dict[tuple[str, str, int], Line] = {}
-    for line in lines:
-        place = (line["corpus"], line["variant"], line["seed"])
-        if keys.get(place) == line["key"]:
-            found[place] = line
+    found = {_place(line): line for line in lines if keys.get(_place(line)) == line["key"]}
     return [found[place] for place in keys if place in found]
+
+
+def strangers(lines: Sequence[Line], keys: Mapping[tuple[str, str, int], str]) -> int:
+    """How many lines no run of the experiment as it stands has made."""
+    return sum(keys.get(_place(line)) != line["key"] for line in lines)
+
+
+def _place(line: Line) -> tuple[str, str, int]:
+    return line["corpus"], line["variant"], line["seed"]
 
 
 def chosen(experiment: Experiment, lines: Sequence[Line]) -> list[Line]:
@@ -51,6 +57,8 @@ def chosen(experiment: Experiment, lines: Sequence[Line]) -> list[Line]:
 
 def table(experiment: Experiment, lines: Sequence[Line]) -> str:
     """The table of an experiment's lines."""
+    if experiment.abstention:
+        return _abstentions(experiment, lines)
     lines = [*lines, *chosen(experiment, lines)]
     split = "test" if experiment.test else "dev"
     cells: dict[tuple[str, str], list[float]] = {}
@@ -73,8 +81,9 @@ def table(experiment: Experiment, lines: Sequence[Line]) -> str:
             row = [f"**{_cell(_mean_of_columns(cells, variant, columns))}**" if whole[variant] else "", *row]
         body[variant] = row
     columns = head + columns
-    extra = {v: _more(experiment, lines, v, split) for v in variants}
-    names = ["dev", f"over {experiment.baseline}", "95 %", "p", "seeds", "CPU-minutes a run"]
+    dev, devs = _devs(experiment, lines, variants)
+    extra = {v: [devs[v], *_more(experiment, lines, v, split)] for v in variants}
+    names = [dev, f"over {experiment.baseline}", "95 %", "p", "seeds", "CPU-minutes a run"]
     if len(columns) > WIDE:
         rows = [[column, *(body[v][i] for v in variants)] for i, column in enumerate(columns)]
         rows += [[name, *(extra[v][i] for v in variants)] for i, name in enumerate(names)]
@@ -100,11 +109,6 @@ def _mean_of_columns(cells: Mapping[tuple[str, str], list[float]], variant: str,
 
 def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> list[str]:
     mine = [line for line in lines if line["variant"] == variant]
-    # Of rows that were trained on too it says nothing.
-    names = {line.get("chosen", variant) for line in mine}
-    runs = [one for run in experiment.runs if run.variant in names for one in run.members or (run,)]
-    seen = any(stage.data.join_dev for run in runs for stage in run.stages)
-    dev = "" if seen else f"{100 * statistics.mean(_mean_of_groups(line, 'dev') for line in mine):.1f}"
     minutes = statistics.mean(line["cpu_seconds"] for line in mine) / 60
     seeds = len({line["seed"] for line in mine})
     gap = ["", "", ""]
@@ -114,7 +118,51 @@ def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: st
             f"{100 * found.low:+.1f} to {100 * found.high:+.1f}",
             "< 0.001" if found.p < 0.001 else f"{found.p:.3f}",
         ]
-    return [dev, *gap, str(seeds), f"{minutes:.1f}"]
+    return [*gap, str(seeds), f"{minutes:.1f}"]
+
+
+def _devs(experiment: Experiment, lines: Sequence[Line], variants: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """(the name of the column, each variant's mean on dev), over the corpora that all have, so that they compare.
+
+    Empty where dev was trained on, since it says nothing then.
+    """
+    joined = {run.variant for run in experiment.runs if run.joined}
+    of: dict[str, dict[str, list[float]]] = {variant: {} for variant in variants if variant not in joined}
+    for line in lines:
+        if line["variant"] in of:
+            of[line["variant"]].setdefault(line["corpus"], []).append(_mean_of_groups(line, "dev"))
+    has = {corpus for values in of.values() for corpus in values}
+    shared = [corpus for corpus in experiment.corpora if of and all(corpus in values for values in of.values())]
+    means = dict.fromkeys(variants, "")
+    for variant, values in of.items() if shared else ():
+        means[variant] = f"{100 * statistics.mean(statistics.mean(values[corpus]) for corpus in shared):.1f}"
+    return "dev" if len(shared) in (0, len(has)) else f"dev of {', '.join(shared)}", means
+
+
+ABSTENTION = {
+    "precision": "precision",
+    "recall": "recall",
+    "auroc": "auroc",
+    "answered": "answered, of those inside",
+    "exact_match_answered": "exact match of these",
+}
+
+
+def _abstentions(experiment: Experiment, lines: Sequence[Line]) -> str:
+    """How well what lies outside is abstained on: a row for each corpus and variant that left something out."""
+    split = "test" if experiment.test else "dev"
+    of: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    for line in lines:
+        figures = line.get("abstention", {}).get(split, {})
+        if "recall" in figures:
+            of.setdefault((line["corpus"], line["variant"]), []).append(figures)
+    several = len({variant for _, variant in of}) > 1
+    rows = []
+    for (corpus, variant), figures in of.items():
+        cells = [_cell([one[key] for one in figures]) for key in ABSTENTION]
+        outside = f"{figures[0]['outside']} of {figures[0]['n']}"
+        rows.append([f"{corpus} {variant}" if several else corpus, outside, *cells])
+    return _markdown(["left out of training", "outside", *ABSTENTION.values()], rows)
 
 
 def difference(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> Difference | None:
@@ -151,16 +199,27 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def put(page: Path, name: str, text: str) -> None:
+def put(page: Path, name: str, text: str, force: bool = False) -> None:
     """Replace what stands between the marks of an experiment.
 
     Raises:
-        ConfigError: the page lacks the marks.
+        ConfigError: the page lacks the marks; or its table has more figures than the new one, without `force`.
     """
     begin, end = f"<!-- experiment: {name} -->\n", f"<!-- /experiment: {name} -->"
     page_text = page.read_text("utf-8")
     before, found, rest = page_text.partition(begin)
-    _, closed, after = rest.partition(end)
+    old, closed, after = rest.partition(end)
     if not (found and closed):
         raise ConfigError(f"{page}: add the lines `{begin.strip()}` and `{end}` where the table belongs")
+    if (less := _figures(text)) < (more := _figures(old)) and not force:
+        raise ConfigError(
+            f"{page}: its table of `{name}` has {more} figures and the new one {less}, so it is left as it is; "
+            "give the settings and --shards that its lines were made with, or --force"
+        )
     write_text(page, f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def _figures(text: str) -> int:
+    """How many cells of a table hold a figure, beside the names."""
+    rows = [line.strip().strip("|").split("|")[1:] for line in text.strip().splitlines()[2:]]
+    return sum(any(letter.isdigit() for letter in cell) for row in rows for cell in row)

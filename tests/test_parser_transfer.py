@@ -265,13 +265,31 @@ def test_fine_tuning_starts_from_the_other_model_and_freezes_what_it_should(shar
     assert not torch.equal(one.hidden.weight, two.hidden.weight)
     shares = {part["share"] for part in parts_of(two, two_setup.config.train)}
     assert shares == {0.5, 1.0}
-    assert 0 < overlap(two_setup.vocab, one_setup.vocab) <= 2
     third = dataclasses.replace(frozen, train=dataclasses.replace(frozen.train, encoder_rate=0.1))
     train(shards, tmp_path / "third", third, init=tmp_path / "first")
     words = load_model(tmp_path / "third")[0].vocab.words
     assert set(one_setup.vocab.words) < set(words), "words of the first stay known, beside new ones"
     with pytest.raises(ConfigError, match=r"freezes an encoder that knows nothing; give --init"):
         train(shards, tmp_path / "fourth", frozen)
+
+
+def test_overlap_is_the_shares_of_labels_and_of_words_that_the_other_has():
+    def vocab(*names):
+        return setup_of([row for row in data if row["symbols"][0] in names], tiny()).vocab
+
+    data = rows(60)
+    music, shopping, both = (
+        vocab("PlayMusicIntent"),
+        vocab("AddToListIntent"),
+        vocab("PlayMusicIntent", "AddToListIntent"),
+    )
+    words = len(set(shopping.words[2:]) & set(music.words[2:])) / len(music.words[2:])
+    labels = len(set(shopping.labels) & set(music.labels)) / len(music.labels)
+
+    assert overlap(music, music) == overlap(music, both) == 2
+    assert overlap(music, shopping) == pytest.approx(labels + words)
+    assert labels + words < 1
+    assert overlap(both, music) < 2, "it is the target's words that count"
 
 
 def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
@@ -287,12 +305,21 @@ def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
 
     assert {"domain AddToListIntent", "domain PlayMusicIntent", "domain and"} <= set(figures["slices"])
     assert figures["exact_match"] > 0.3
-    assert parser.load(tmp_path / "m", domain="PlayMusicIntent").parse("play jazz").tree.label == "PlayMusicIntent"
-    both = parser.load([tmp_path / "m", tmp_path / "m"], domain="PlayMusicIntent")
-    assert both.parse("play jazz", beam=3).tree.label == "PlayMusicIntent"
-    remote = Remote(tmp_path / "m", "cpu", 1, "PlayMusicIntent")
+    utterances = [row["words"] for row in source.rows("test")]
+    texts, search = [" ".join(words) for words in utterances], Searchers(model, setup.vocab)
+
+    def trees(parses):
+        return [parse.tree for parse in parses]
+
+    want = {one: trees(search.parse(utterances, [one] * len(utterances))) for one in setup.vocab.domains}
+    for domain in setup.vocab.domains:
+        assert trees(parser.load(tmp_path / "m", domain=domain).parse_many(texts)) == want[domain]
+        both = parser.load([tmp_path / "m", tmp_path / "m"], domain=domain)
+        assert trees(both.parse_many(texts)) == want[domain]
+    assert len({str(found) for found in want.values()}) == 3, "what the domain is makes a difference"
+    remote = Remote(tmp_path / "m", "cpu", 1, "AddToListIntent")
     try:
-        assert remote.parse_many([["play", "jazz"]])[0].tree.label == "PlayMusicIntent"
+        assert trees(remote.parse_many(utterances)) == want["AddToListIntent"]
     finally:
         remote.close()
     with pytest.raises(CheckpointError, match="give the domain, one of AddToListIntent, PlayMusicIntent, and"):
