@@ -61,6 +61,22 @@ def test_every_kind_of_error(predicted, positions, kinds):
     assert kinds <= set(KINDS)
 
 
+def test_confusions_name_the_gold_label_first():
+    predicted = Tree("and", [Tree("Stop", [slot("Item", "salt")]), Tree("Play", [slot("Artist", "blue", "train")])])
+
+    _, intents, slots = kinds_of(GOLD, PLACES, predicted, PLACES, ONTOLOGY)
+    assert (intents, slots) == ([("Buy", "Stop")], [("Title", "Artist")])
+    found = analyse([(Gold("a", ["x"] * 6, GOLD, PLACES), Parse(["x"] * 6, predicted, PLACES, -1.0))], ONTOLOGY)
+    assert (found.intents, found.slots) == ({("Buy", "Stop"): 1}, {("Title", "Artist"): 1})
+
+
+def test_what_lacks_is_missing_and_what_is_too_much_is_extra():
+    more, less = Tree("Play", [slot("Title", "blue"), slot("Artist", "x")]), Tree("Play", [slot("Title", "blue")])
+
+    assert kinds_of(more, [1, 2], less, [1], ONTOLOGY)[0] == {"missing slot"}
+    assert kinds_of(less, [1], more, [1, 2], ONTOLOGY)[0] == {"extra slot"}
+
+
 def test_a_generated_word_is_told_from_a_copied_one():
     gold, predicted = Tree("Play", [slot("Device", "HERE")]), Tree("Play", [slot("Device", "THERE")])
 
@@ -120,7 +136,7 @@ def test_the_page_is_whole_and_escapes_what_it_shows():
         (Gold("<id>", ["<b>&", "train"], evil, [0, 1]), Parse(["<b>&", "train"], slot("Stop", "train"), [1], -1.0))
     ]
     figures = {"n": 2, "exact_match": 0.5, "exact_match_positions": 0.5, "intent_accuracy": 0.5, "bracket_f1": 0.5}
-    html = report(figures | {"slices": {"single": {"n": 2, "exact_match": 0.5}}}, wrong, ONTOLOGY)
+    html = report(figures | {"slices": {"single": {"n": 2, "exact_match": 0.5, "bracket_f1": 0.5}}}, wrong, ONTOLOGY)
     seen = Names()
     seen.feed(html)
 

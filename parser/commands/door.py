@@ -139,6 +139,6 @@ def table(figures: dict[str, Any]) -> None:
         ("bracket_f1", "bracket F1"),
     ):
         typer.echo(f"{name:24} {figures[key]:7.1%}")
-    typer.echo(f"{'utterances':24} {figures['n']:7}\n\nexact match by slice")
+    typer.echo(f"{'utterances':24} {figures['n']:7}\n\nexact match and bracket F1 by slice")
     for name, part in figures["slices"].items():
-        typer.echo(f"  {name:22} {part['exact_match']:7.1%}   of {part['n']}")
+        typer.echo(f"  {name:22} {part['exact_match']:7.1%} {part['bracket_f1']:7.1%}   of {part['n']}")
