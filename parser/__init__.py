@@ -91,7 +91,7 @@ def load(directory: str | Path | Sequence[str | Path], device: str = "cpu", doma
 
     Raises:
         parser.checkpoint.CheckpointError: it is not one, was written by another version, the domain is not one
-            of its own, or several do not fit together.
+            of its own or it has none, or several do not fit together.
     """
     from parser.checkpoint import CheckpointError, load_model
     from parser.confidence import Confidence
@@ -103,6 +103,8 @@ def load(directory: str | Path | Sequence[str | Path], device: str = "cpu", doma
     setup, model, _ = loaded[0]
     if setup.vocab.domains and domain not in setup.vocab.domains:
         raise CheckpointError(f"{directories[0]}: give the domain, one of {', '.join(setup.vocab.domains)}")
+    if domain and not setup.vocab.domains:
+        raise CheckpointError(f"{directories[0]}: the model has no domains, so give none (here `{domain}`)")
     one = of_domain(model, setup.vocab, domain or "")
     if len(loaded) > 1:
         return Parser(setup, one, search=Ensemble([(m, s.vocab) for s, m, _ in loaded]).of(domain or ""))

@@ -8,6 +8,7 @@ import typer
 
 from parser.commands.bench import bench
 from parser.commands.calibrate import calibrate
+from parser.commands.door import Once
 from parser.commands.evaluate import evaluate
 from parser.commands.experiment import experiment
 from parser.commands.inspect import inspect
@@ -24,15 +25,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(train)
-app.command()(evaluate)
-app.command()(calibrate)
-app.command()(parse)
-app.command()(inspect)
-app.command()(experiment)
-app.command()(serve)
-app.command()(load_test)
-app.command()(bench)
+app.command(cls=Once)(train)
+app.command(cls=Once)(evaluate)
+app.command(cls=Once)(calibrate)
+app.command(cls=Once)(parse)
+app.command(cls=Once)(inspect)
+app.command(cls=Once)(experiment)
+app.command(cls=Once)(serve)
+app.command(cls=Once)(load_test)
+app.command(cls=Once)(bench)
 
 if __name__ == "__main__":
     app()

@@ -20,7 +20,7 @@ from grammar.tree import Tree
 from parser.checkpoint import CheckpointError, Setup
 from parser.config import ConfigError
 from parser.decode import Parse
-from parser.evaluate import Searchers, gold_of
+from parser.evaluate import Searchers, check_domains, gold_of
 from parser.model import Model
 from parser.selection import source_of
 
@@ -102,6 +102,7 @@ def calibrated(
 
     Raises:
         ConfigError: dev was trained on.
+        ShardError: a row is of a domain that the model should be given and does not know.
     """
     if setup.config.data.join_dev:
         raise ConfigError("the model was trained on dev too (data.join_dev), so dev cannot calibrate it")
@@ -110,6 +111,7 @@ def calibrated(
     fitted, figures = None, {}
     for split in dict.fromkeys(("dev", *splits)):
         golds = [gold_of(row) for row in source.rows(split)]
+        check_domains(setup.vocab, golds)
         parses = search.parse([gold.words for gold in golds], [gold.domain for gold in golds])
         hits = [gold.tree == parse.tree for gold, parse in zip(golds, parses, strict=True)]
         outside = [gold.domain in data.without for gold in golds]

@@ -11,7 +11,7 @@ that are finished leave the batch. On a GPU the host looks at the device every f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class Parse:
         tree: its best tree.
         positions: for each leaf, the position it was copied from, or -1.
         score: log-probability of the actions, in nats.
-        others: with a beam, the next best parses, best first.
+        others: with a beam, the next best parses, best first, each with another tree.
     """
 
     words: list[str]
@@ -116,7 +116,8 @@ class Search:
             beam: how many trees grow for each; 1 takes the best action at every step.
         """
         return [
-            self._parses(words, found) for words, found in zip(utterances, self._run(utterances, beam), strict=True)
+            ranked(words, found, self.vocab)
+            for words, found in zip(utterances, self._run(utterances, beam), strict=True)
         ]
 
     def _run(self, utterances: Sequence[list[str]], beam: int) -> list[list[tuple[float, list[int]]]]:
@@ -227,14 +228,22 @@ class Search:
                 stack.keep(stay)
         return found
 
-    def _parses(self, words: list[str], found: list[tuple[float, list[int]]]) -> Parse:
-        if len(found) == 1:
-            ((score, choices),) = found
-            return parse_of(words, choices, score, self.vocab)
-        ordered = sorted(found, key=lambda pair: -pair[0])
-        parses = [parse_of(words, choices, score, self.vocab) for score, choices in ordered]
-        best = parses[0]
-        return Parse(best.words, best.tree, best.positions, best.score, parses[1:])
+
+def ranked(words: list[str], found: Sequence[tuple[float, list[int]]], vocab: Vocab) -> Parse:
+    """The best of what a beam found (score and choices of each), and the others with it, each tree once.
+
+    Actions that copy the same word from other positions make the same tree. The likeliest of them stands for it, with
+    its own score: that is what greedy search tells too, and what a confidence is fitted on.
+    """
+    best, *rest = (
+        parse_of(words, choices, score, vocab) for score, choices in sorted(found, key=lambda pair: -pair[0])
+    )
+    seen, others = [best.tree], []
+    for parse in rest:
+        if parse.tree not in seen:
+            seen.append(parse.tree)
+            others.append(parse)
+    return replace(best, others=others) if others else best
 
 
 def merged(model: Model, logp_RX: Tensor, words: Words) -> Tensor:

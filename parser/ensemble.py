@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from parser.batch import make_input
 from parser.checkpoint import CheckpointError
-from parser.decode import Parse, _lstm, _of, _Stack, max_actions, merged, parse_of
+from parser.decode import Parse, _lstm, _of, _Stack, max_actions, merged, ranked
 from parser.domains import of_domain
 from parser.folded import Folded
 from parser.legal import LegalState
@@ -170,10 +170,8 @@ class Ensemble:
         parses = []
         scores, choices = score_R.view(-1, beam).tolist(), taken_RT.view(len(utterances), beam, -1).tolist()
         for words, row_scores, row_choices in zip(utterances, scores, choices, strict=True):
-            found = sorted(zip(row_scores, row_choices, strict=True), key=lambda pair: -pair[0])
-            several = [parse_of(words, line, score, vocab) for score, line in found if score > NEVER / 2]
-            best_one = several[0]
-            parses.append(Parse(best_one.words, best_one.tree, best_one.positions, best_one.score, several[1:]))
+            grown = [pair for pair in zip(row_scores, row_choices, strict=True) if pair[0] > NEVER / 2]
+            parses.append(ranked(words, grown, vocab))
         return parses
 
 

@@ -45,7 +45,8 @@ class Analysis:
     Attributes:
         kinds: how many parses have an error of each kind; one may have several.
         intents, slots: (gold, predicted) labels and how often.
-        examples: per kind, numbers of the parses that have it, those with fewest kinds first.
+        examples: per kind, numbers of the parses that have it, those with fewest kinds first; among equals every
+            beginning of the list is spread over all of them, as corpora put like next to like.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -124,7 +125,7 @@ def kinds_of(
 def analyse(wrong: Sequence[tuple[Gold, Parse]], ontology: Ontology) -> Analysis:
     """The analysis of (gold, parse) pairs that differ."""
     analysis = Analysis()
-    by_size: dict[str, list[tuple[int, int]]] = {}
+    by_size: dict[str, dict[int, list[int]]] = {}
     for number, (gold, parse) in enumerate(wrong):
         tree, positions = parse.tree, parse.positions
         kinds, intents, slots = kinds_of(gold.tree, gold.positions, tree, positions, ontology)
@@ -132,9 +133,18 @@ def analyse(wrong: Sequence[tuple[Gold, Parse]], ontology: Ontology) -> Analysis
         analysis.intents.update(intents)
         analysis.slots.update(slots)
         for kind in kinds:
-            by_size.setdefault(kind, []).append((len(kinds), number))
-    analysis.examples = {kind: [number for _, number in sorted(found)] for kind, found in by_size.items()}
+            by_size.setdefault(kind, {}).setdefault(len(kinds), []).append(number)
+    analysis.examples = {
+        kind: [number for size in sorted(found) for number in spread(found[size])] for kind, found in by_size.items()
+    }
     return analysis
+
+
+def spread(numbers: Sequence[int]) -> list[int]:
+    """The numbers in such an order that every beginning lies spread over them: first, middle, quarters, eighths."""
+    bits = max(1, (len(numbers) - 1).bit_length())
+    order = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(1 << bits))
+    return [numbers[i] for i in order if i < len(numbers)]
 
 
 def _difference(gold: Slot, predicted: Slot) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ import torch
 
 from grammar.actions import GENERATED, Action, Kind, build
 from grammar.ontology import Ontology
-from grammar.tree import Tree
+from grammar.shard import ShardError
+from grammar.tree import Leaf, Tree
 from parser.decode import Parse, Search
 from parser.domains import of_domain
 from parser.memory import streams, uncollected
@@ -46,9 +49,44 @@ def gold_of(row: dict[str, Any]) -> Gold:
 
 
 def template_of(gold: Gold) -> str:
-    """The utterance in lower case with a mark in place of every word that the tree copies."""
-    copied = set(gold.positions)
-    return " ".join("{}" if i in copied else word.lower() for i, word in enumerate(gold.words))
+    """The utterance in lower case with `{label}` of the slot in place of its values: `play {genre}`.
+
+    Requests of one template differ in their values alone. A value is a run of words that the tree copies, or words that
+    a generated leaf spells out: `kobe bryant` for `en.player.kobe_bryant`, `3` for `number_3_assist`. Of a leaf in
+    parts the last one counts, so that `kv:is_in:country=France` hides no `is` and no `in`. Where all values are copied
+    this is what `pipelines` takes for a template.
+    """
+    labels = _labels_of_leaves(gold.tree)
+    copied: dict[int, str] = {}
+    spelt: dict[str, str] = {}
+    for leaf, position, label in zip(gold.tree.words(), gold.positions, labels, strict=True):
+        if position != GENERATED:
+            copied[position] = label
+            continue
+        for part in _PARTS.findall(re.split("[.:=]", leaf.casefold())[-1]):
+            spelt.setdefault(part, label)
+    shown: list[str] = []
+    before: str | None = None
+    for place, spoken in enumerate(gold.words):
+        word = spoken.casefold()
+        slot = copied.get(place, spelt.get(word))
+        if slot is None:
+            shown.append(word)
+        elif slot != before:
+            shown.append(f"{{{slot}}}")
+        before = slot
+    return " ".join(shown)
+
+
+_PARTS = re.compile(r"[^\W_]+")
+
+
+def _labels_of_leaves(tree: Tree) -> list[str]:
+    """The label of the node that holds each leaf, in the order of `Tree.words`."""
+    found: list[str] = []
+    for child in tree.children:
+        found += [tree.label] if isinstance(child, Leaf) else _labels_of_leaves(child)
+    return found
 
 
 LENGTHS = ((5, "1 to 5"), (10, "6 to 10"), (20, "11 to 20"), (10**9, "over 20"))
@@ -160,6 +198,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The figures of one split.
 
+    `unknown_labels` are the labels of these rows that the model does not know, by how many rows have them, and
+    `rows_unknown` how many rows have any: none of those can be right.
+
     Args:
         model, vocab, ontology, values: of the model directory.
         rows: of the split.
@@ -171,34 +212,65 @@ def evaluate(
         beam: how many trees grow at once.
         search: what parses, if not the model alone.
         templates: `template_of` the training rows, for the slice *unseen template*.
+
+    Raises:
+        ShardError: `without` leaves no row, or the model is given the domain and does not know that of a row.
     """
+    known, unknown, rows_unknown = frozenset(vocab.labels), Counter[str](), 0
     search, score = search or Searchers(model.eval(), vocab), Score()
     seconds, done = 0.0, 0
     for block in _blocks(rows):
         golds = [gold_of(row) for row in block]
+        keys = [template_of(gold) for gold in golds] if templates is not None else []
         if not model.config.copy:
             # Every leaf is generated, so brackets are compared by words on both sides.
             for gold in golds:
                 gold.positions = [GENERATED] * len(gold.positions)
+        labels = [{node.label for node in gold.tree.walk()} for gold in golds]
         if without:
-            golds = [g for g in golds if not any(fnmatchcase(node.label, without) for node in g.tree.walk())]
+            keep = [i for i, own in enumerate(labels) if not any(fnmatchcase(label, without) for label in own)]
+            golds, labels = [golds[i] for i in keep], [labels[i] for i in keep]
+            keys = [keys[i] for i in keep] if keys else []
+        for own in labels:
+            unknown.update(own - known)
+            rows_unknown += not own <= known
+        check_domains(vocab, golds)
         started = time.process_time()
         parses = search.parse([gold.words for gold in golds], [gold.domain for gold in golds], batch_size, beam)
         seconds, done = seconds + time.process_time() - started, done + len(golds)
-        for gold, parse in zip(golds, parses, strict=True):
+        for number, (gold, parse) in enumerate(zip(golds, parses, strict=True)):
             slices = slices_of(gold.tree, values, ontology)
             slices += [f"domain {gold.domain}"] if gold.domain else []
             slices.append("unknown word" if UNK in map(vocab.word, gold.words) else "all words known")
             slices.append(f"words {next(name for most, name in LENGTHS if len(gold.words) <= most)}")
             if templates is not None:
-                slices.append("known template" if template_of(gold) in templates else "unseen template")
+                slices.append("known template" if keys[number] in templates else "unseen template")
             right = score.add(gold.tree, gold.positions, parse.tree, parse.positions, ontology, slices)
             if errors is not None and not right:
                 errors.append((gold, parse))
             if pairs is not None:
                 pairs.append((gold, parse))
+    if without and not done:
+        raise ShardError(f"no row is left: each has a label like `{without}`; leave out fewer")
     score.add_rejected(rejected)
-    return score.to_dict() | {"utterances_per_cpu_second": done / max(seconds, 1e-9)}
+    return score.to_dict() | {
+        "utterances_per_cpu_second": done / max(seconds, 1e-9),
+        "rows_unknown": rows_unknown,
+        "unknown_labels": dict(unknown.most_common()),
+    }
+
+
+def check_domains(vocab: Vocab, golds: Iterable[Gold]) -> None:
+    """See that a model that is given the domain knows those of some rows.
+
+    Raises:
+        ShardError: it does not.
+    """
+    if vocab.domains and (foreign := sorted({gold.domain for gold in golds} - set(vocab.domains))):
+        raise ShardError(
+            f"rows have the domain {', '.join(name or '(none)' for name in foreign)}, which the model does not know; "
+            f"it knows {', '.join(vocab.domains)}: give a data set of these"
+        )
 
 
 def _blocks(rows: Iterable[dict[str, Any]], size: int = 8192) -> Iterator[list[dict[str, Any]]]:

@@ -6,6 +6,7 @@ a bracket is a label with the positions of its leaves, or their words where they
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -44,17 +45,41 @@ def slot_values(tree: Tree) -> list[tuple[str, str]]:
 
 
 @dataclass(slots=True)
-class Score:
-    """Sums over utterances, and what they come to."""
+class Tally:
+    """Sums over some utterances: how many, how many of them are right, and their brackets."""
 
     n: int = 0
     exact: int = 0
-    exact_positions: int = 0
-    intents: int = 0
     matched: int = 0
     predicted: int = 0
     gold: int = 0
-    slices: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, exact: bool, matched: int, predicted: int, gold: int) -> None:
+        """Count one utterance."""
+        self.n += 1
+        self.exact += exact
+        self.matched += matched
+        self.predicted += predicted
+        self.gold += gold
+
+    @property
+    def exact_match(self) -> float:
+        return self.exact / max(1, self.n)
+
+    @property
+    def bracket_f1(self) -> float:
+        """F1 of all brackets taken together."""
+        return 2 * self.matched / max(1, self.gold + self.predicted)
+
+
+@dataclass(slots=True)
+class Score:
+    """Sums over all utterances and over slices of them, and what they come to."""
+
+    whole: Tally = field(default_factory=Tally)
+    exact_positions: int = 0
+    intents: int = 0
+    slices: dict[str, Tally] = field(default_factory=dict)
 
     def add(
         self,
@@ -67,37 +92,39 @@ class Score:
     ) -> bool:
         """Count one utterance; returns whether the trees are equal."""
         exact = gold == predicted
-        self.n += 1
-        self.exact += exact
         self.exact_positions += exact and list(gold_positions) == list(predicted_positions)
         self.intents += clause_intents(gold, ontology) == clause_intents(predicted, ontology)
         want, got = brackets(gold, gold_positions), brackets(predicted, predicted_positions)
-        self.matched += (want & got).total()
-        self.gold += want.total()
-        self.predicted += got.total()
+        found = (want & got).total(), got.total(), want.total()
+        self.whole.add(exact, *found)
         for name in slices:
-            counts = self.slices.setdefault(name, [0, 0])
-            counts[0] += 1
-            counts[1] += exact
+            self.slices.setdefault(name, Tally()).add(exact, *found)
         return exact
 
     def add_rejected(self, rows: int) -> None:
         """Rows that conversion rejected count as wrong."""
-        self.n += rows
+        self.whole.n += rows
 
     def to_dict(self) -> dict[str, Any]:
         """The figures of `evaluate --json`; shares between 0 and 1."""
-        n = max(1, self.n)
+        n = max(1, self.whole.n)
         return {
-            "n": self.n,
-            "exact_match": self.exact / n,
+            "n": self.whole.n,
+            "exact_match": self.whole.exact_match,
             "exact_match_positions": self.exact_positions / n,
             "intent_accuracy": self.intents / n,
-            "bracket_f1": 2 * self.matched / max(1, self.gold + self.predicted),
+            "bracket_f1": self.whole.bracket_f1,
             "slices": {
-                name: {"n": count, "exact_match": right / count} for name, (count, right) in sorted(self.slices.items())
+                # Lines of results keep every slice, so the digits that nobody reads are left out.
+                name: {"n": part.n, "exact_match": part.exact_match, "bracket_f1": round(part.bracket_f1, 4)}
+                for name, part in sorted(self.slices.items(), key=lambda item: _by_number(item[0]))
             },
         }
+
+
+def _by_number(name: str) -> list[str | int]:
+    """What names are sorted by, so that `words 6 to 10` comes before `words 11 to 20`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def slices_of(gold: Tree, known_values: set[tuple[str, str]], ontology: Ontology) -> list[str]:

@@ -43,9 +43,15 @@ def report(
         ),
         "<h2>Slices</h2>",
         _table(
-            ["slice", "exact match", "", "utterances"],
+            ["slice", "exact match", "", "bracket F1", "utterances"],
             [
-                [page.text(name), _share(part["exact_match"]), _bar(1 - part["exact_match"]), f"{part['n']:,}"]
+                [
+                    page.text(name),
+                    _share(part["exact_match"]),
+                    _bar(1 - part["exact_match"]),
+                    _share(part["bracket_f1"]),
+                    f"{part['n']:,}",
+                ]
                 for name, part in figures["slices"].items()
             ],
         ),

@@ -1,6 +1,7 @@
 """A parser behind HTTP: requests that come together are parsed together, and too many are refused at once.
 
     POST /parse     {"utterances": ["play jazz"]} -> {"parses": [{"tree": ..., "score": ..., ...}]}
+                    with `confidence` and `abstain` of each parse where the model is calibrated
     GET  /health    200 while it takes requests, 503 while it stops and when the process that parses has died
     GET  /metrics   for Prometheus          GET /docs   the OpenAPI page
 
@@ -26,6 +27,7 @@ from fastapi import FastAPI, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field
 
+from parser.confidence import Confidence
 from parser.decode import Parse
 from parser.remote import ParserGone
 
@@ -55,7 +57,17 @@ class Parsed(Tree):
 
     utterance: str
     words: list[str]
-    nbest: list[Tree] = Field(default=[], description="The best trees, best first, where more than one was asked for.")
+    nbest: list[Tree] = Field(
+        default=[], description="The best trees, each once, best first, where more than one was asked for."
+    )
+    confidence: float | None = Field(
+        default=None, description="The chance that the tree is right; left out where the model is not calibrated."
+    )
+    abstain: bool | None = Field(
+        default=None,
+        description="Whether the confidence is below the model's threshold, so the tree should not be used; left out "
+        "where the model is not calibrated.",
+    )
 
 
 class Answer(BaseModel):
@@ -203,8 +215,15 @@ class Metrics:
         )
 
 
-def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
-    """The web application around a batcher; starting and stopping it starts and stops the thread."""
+def application(parser: Speaks, batcher: Batcher, name: str = "", confidence: Confidence | None = None) -> FastAPI:
+    """The web application around a batcher; starting and stopping it starts and stops the thread.
+
+    Args:
+        parser: splits utterances into words, and says whether it is alive.
+        batcher: parses them.
+        name: of the model.
+        confidence: of the model, if it is calibrated.
+    """
 
     @asynccontextmanager
     async def alive(app: FastAPI) -> AsyncIterator[None]:
@@ -247,7 +266,7 @@ def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
         metrics.utterances.inc(len(parses))
         metrics.seconds.observe(time.perf_counter() - began)
         # Written as it is: to check our own answer against its schema costs as much as to parse it.
-        rows = [_parsed(t, p, request.nbest) for t, p in zip(request.utterances, parses, strict=True)]
+        rows = [_parsed(t, p, request.nbest, confidence) for t, p in zip(request.utterances, parses, strict=True)]
         return Response(json.dumps({"parses": rows}, ensure_ascii=False), media_type="application/json")
 
     @app.get("/health", responses=refused)
@@ -267,10 +286,13 @@ def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
     return app
 
 
-def _parsed(text: str, parse: Parse, nbest: int) -> dict[str, Any]:
+def _parsed(text: str, parse: Parse, nbest: int, confidence: Confidence | None) -> dict[str, Any]:
     """The fields of `Parsed`."""
     several = [_tree(p) for p in (parse, *parse.others)][:nbest] if nbest > 1 else []
-    return {**_tree(parse), "utterance": text, "words": parse.words, "nbest": several}
+    row = {**_tree(parse), "utterance": text, "words": parse.words, "nbest": several}
+    if confidence is not None:
+        row |= {"confidence": round(confidence.of(parse), 4), "abstain": confidence.abstains(parse)}
+    return row
 
 
 def _tree(parse: Parse) -> dict[str, Any]:

@@ -104,6 +104,15 @@ def test_the_command_writes_what_parsing_uses(tmp_path):
     found, row = parser.load(model).confidence, json.loads(parsed.stdout)
     assert row["confidence"] == pytest.approx(found.of(parser.load(model).parse("add salt and figs")), abs=1e-3)
     assert row["abstain"] == (row["confidence"] < found.threshold)
+    Confidence(found.temperature, found.power, 1.0).save(tmp_path / "m")
+    said = run(app, ["parse", "--model", model, "add salt", "play jazz"])
+    assert len(said.stdout.splitlines()) == 2
+    assert said.stderr.startswith(
+        "note: 2 of 2 requests look unlike what the model was trained on (confidence below 1)"
+    )
+    assert not run(app, ["parse", "--model", model, "--format", "json", "add salt"]).stderr
+    Confidence(found.temperature, found.power, 0.0).save(tmp_path / "m")
+    assert not run(app, ["parse", "--model", model, "add salt"]).stderr
     (tmp_path / "m" / "confidence.json").write_text("{")
     with pytest.raises(CheckpointError, match="calibrate the model again"):
         parser.load(model)

@@ -10,7 +10,8 @@ from test_parser_model import VARIANTS
 
 from grammar.actions import State, oracle
 from parser import Parser
-from parser.decode import Search
+from parser.decode import Parse, Search, parse_of
+from parser.ensemble import Ensemble
 from parser.quick import Quick
 from parser.vocab import RED_SYMBOL
 
@@ -64,15 +65,39 @@ def test_every_tree_of_a_beam_is_whole_allowed_and_ranked(changes):
 
     for parse in Search(model, setup.vocab).parse([row["words"] for row in data], beam=4):
         every = [parse, *parse.others]
-        assert len(every) == 4
+        assert 1 < len(every) <= 4
         scores = [p.score for p in every]
         assert scores == sorted(scores, reverse=True)
-        assert len({(str(p.tree), tuple(p.positions)) for p in every}) == 4
+        assert len({str(p.tree) for p in every}) == len(every)
         for one in every:
             state = State(setup.ontology, max_open=setup.vocab.max_open)
             for action in oracle(one.tree, one.positions):
                 state.apply(action)
             assert state.tree == one.tree
+
+
+@pytest.mark.parametrize("changes", [{}, {"ascending": False, "stack": True}], ids=["base", "any order"])
+def test_a_tree_stands_in_the_list_once_by_its_likeliest_positions(changes):
+    """Copies of one word from several positions make the same tree."""
+    setup, model, _, _ = world(20, **changes)
+    words, vocab = ["play", "jazz", "jazz", "jazz"], setup.vocab
+    with torch.no_grad():
+        for label in ("PlayMusicIntent", "MediaType"):
+            model.symbols.bias[vocab.label(label)] += 4
+        model.symbols.bias[RED_SYMBOL] += 2
+    search = Search(model, vocab)
+    with torch.inference_mode():
+        (found,) = search._run([words], 12)
+    several = [parse_of(words, choices, score, vocab) for score, choices in sorted(found, key=lambda pair: -pair[0])]
+    likeliest: dict[str, Parse] = {}
+    for parse in several:
+        likeliest.setdefault(str(parse.tree), parse)
+    assert len(likeliest) < len(several), "nothing is to be merged"
+
+    for searching in (search, Parser(setup, model).search, Ensemble([(model, vocab)] * 2).of("")):
+        for best in searching.parse([words, words], 12):
+            for one, other in zip([best, *best.others], likeliest.values(), strict=True):
+                same(one, other)
 
 
 def test_a_beam_row_parses_the_same_in_any_batch():

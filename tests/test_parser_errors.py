@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 
+import pyarrow as pa
 import pytest
 import torch
-from parsing import tiny, world, write_shards
+from parsing import rows, tiny, world, write_shards
 from typer.testing import CliRunner
 
 from grammar.actions import oracle
@@ -15,12 +17,14 @@ from grammar.infer import infer
 from grammar.tree import Leaf, Tree
 from parser.__main__ import app
 from parser.decode import Parse, Search
-from parser.errors import KINDS, analyse, kinds_of, slots_of
-from parser.evaluate import Gold, template_of
+from parser.errors import KINDS, analyse, kinds_of, slots_of, spread
+from parser.evaluate import Gold, gold_of, template_of
 from parser.inspection import inspect
 from parser.naive import naive_loss
 from parser.report import report
 from parser.train import train
+from pipelines.hashes import template_texts
+from pipelines.index import Steps
 
 
 def slot(label, *words):
@@ -61,6 +65,22 @@ def test_every_kind_of_error(predicted, positions, kinds):
     assert kinds <= set(KINDS)
 
 
+def test_confusions_name_the_gold_label_first():
+    predicted = Tree("and", [Tree("Stop", [slot("Item", "salt")]), Tree("Play", [slot("Artist", "blue", "train")])])
+
+    _, intents, slots = kinds_of(GOLD, PLACES, predicted, PLACES, ONTOLOGY)
+    assert (intents, slots) == ([("Buy", "Stop")], [("Title", "Artist")])
+    found = analyse([(Gold("a", ["x"] * 6, GOLD, PLACES), Parse(["x"] * 6, predicted, PLACES, -1.0))], ONTOLOGY)
+    assert (found.intents, found.slots) == ({("Buy", "Stop"): 1}, {("Title", "Artist"): 1})
+
+
+def test_what_lacks_is_missing_and_what_is_too_much_is_extra():
+    more, less = Tree("Play", [slot("Title", "blue"), slot("Artist", "x")]), Tree("Play", [slot("Title", "blue")])
+
+    assert kinds_of(more, [1, 2], less, [1], ONTOLOGY)[0] == {"missing slot"}
+    assert kinds_of(less, [1], more, [1, 2], ONTOLOGY)[0] == {"extra slot"}
+
+
 def test_a_generated_word_is_told_from_a_copied_one():
     gold, predicted = Tree("Play", [slot("Device", "HERE")]), Tree("Play", [slot("Device", "THERE")])
 
@@ -97,6 +117,12 @@ def test_analysis_counts_and_puts_the_clearest_examples_first():
     assert found.intents == {("Buy", "Stop"): 1}
 
 
+def scored(n):
+    """Figures of so many utterances, half of them right."""
+    half = {"exact_match": 0.5, "bracket_f1": 0.5, "n": n}
+    return half | {"exact_match_positions": 0.5, "intent_accuracy": 0.5, "slices": {"single": half}}
+
+
 class Names(HTMLParser):
     """Which elements are open at the end."""
 
@@ -119,8 +145,7 @@ def test_the_page_is_whole_and_escapes_what_it_shows():
     wrong = [
         (Gold("<id>", ["<b>&", "train"], evil, [0, 1]), Parse(["<b>&", "train"], slot("Stop", "train"), [1], -1.0))
     ]
-    figures = {"n": 2, "exact_match": 0.5, "exact_match_positions": 0.5, "intent_accuracy": 0.5, "bracket_f1": 0.5}
-    html = report(figures | {"slices": {"single": {"n": 2, "exact_match": 0.5}}}, wrong, ONTOLOGY)
+    html = report(scored(2), wrong, ONTOLOGY)
     seen = Names()
     seen.feed(html)
 
@@ -128,10 +153,52 @@ def test_the_page_is_whole_and_escapes_what_it_shows():
     assert "&lt;b&gt;&amp;" in html and "50.0%" in html
 
 
-def test_a_template_hides_what_is_copied():
-    gold = Gold("a", ["Play", "blue", "train"], GOLD.children[1], [1, 2])
+@pytest.mark.parametrize(
+    ("words", "tree", "positions", "template"),
+    [
+        ("Play blue train", GOLD.children[1], [1, 2], "play {Title}"),
+        ("play blue and train", GOLD.children[1], [1, 3], "play {Title} and {Title}"),
+        (
+            "players with 3 more points than Kobe Bryant in one season",
+            Tree(">", [slot("who", "en.player.kobe_bryant"), slot("what", "number_3_point")]),
+            [-1, -1],
+            "players with {what} more points than {who} in one season",
+        ),
+        (
+            "is there a bus stop in France",
+            Tree("query", [slot("kv", "kv:is_in:country=France"), slot("nwr", "kv:highway=bus_stop")]),
+            [-1, -1],
+            "is there a {nwr} in {kv}",
+        ),
+    ],
+)
+def test_a_template_has_slots_in_place_of_values(words, tree, positions, template):
+    assert template_of(Gold("a", words.split(), tree, positions)) == template
 
-    assert template_of(gold) == "play {} {}"
+
+def test_a_template_is_that_of_the_pipelines_where_all_is_copied():
+    data = [row for row in rows(60) if -1 not in row["copy"][1:-1] or "HERE" not in row["symbols"]]
+    columns = {name: pa.array([row[name] for row in data]) for name in ("words", "copy", "actions", "symbols")}
+    texts = template_texts(columns["words"], columns["copy"], Steps(columns["actions"], columns["symbols"]))
+
+    assert [template_of(gold_of(row)) for row in data] == texts.to_pylist()
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 100])
+def test_every_beginning_of_what_is_spread_lies_over_all_of_it(size):
+    order = spread(range(size))
+
+    assert sorted(order) == list(range(size)) and order == spread(range(size))
+    if size == 100:
+        assert {number // 25 for number in order[:5]} == {0, 1, 2, 3}
+
+
+def test_examples_come_from_all_over_the_split():
+    less = Tree("and", [GOLD.children[0], Tree("Play", [])])
+    wrong = [(Gold(str(i), ["x"] * 6, GOLD, PLACES), Parse(["x"] * 6, less, [1], -1.0)) for i in range(40)]
+    html = report(scored(len(wrong)), wrong, ONTOLOGY)
+
+    assert [int(name) for name in re.findall(r"<code>(\d+)</code></span>", html)] == [0, 32, 16, 8, 24]
 
 
 @pytest.mark.parametrize("changes", [{}, {"attention": "none"}, {"marginal": True, "lexicon_min": 1, "stack": True}])

@@ -14,12 +14,14 @@ import threading
 import time
 
 import httpx
+import jsonschema
 import pytest
 from parsing import tiny, world, write_shards
 from typer.testing import CliRunner
 
 from parser import Parser
 from parser.__main__ import app as commands
+from parser.confidence import Confidence
 from parser.memory import settled
 from parser.remote import ParserGone, Remote
 from parser.serve import Batcher, application
@@ -47,10 +49,10 @@ class Gate:
         return self.parser.parse_many(utterances, batch_size, beam)
 
 
-async def serving(parser, work, **settings):
+async def serving(parser, work, confidence=None, **settings):
     """Run `work(client, batcher)` against the application, in this process."""
     batcher = Batcher(parser, **settings)
-    made = application(parser, batcher, "m")
+    made = application(parser, batcher, "m", confidence)
     async with made.router.lifespan_context(made):
         transport = httpx.ASGITransport(made)
         async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=30) as client:
@@ -73,6 +75,25 @@ def test_answers_are_the_librarys(ready):
     assert len(best["parses"][0]["nbest"]) == 3
     assert re.search(r'parser_requests_total\{outcome="done"\} 2\.0', metrics.text)
     assert "/parse" in page["paths"]
+    assert {"confidence", "abstain"}.isdisjoint(many["parses"][0])
+
+
+def test_a_calibrated_model_says_how_sure_it_is(ready):
+    parses = ready.parse_many(["play jazz", "add figs"])
+    low, high = sorted(Confidence(2.0).of(parse) for parse in parses)
+    sure = Confidence(2.0, threshold=(low + high) / 2)
+
+    async def work(client, batcher):
+        answer = await client.post("/parse", json={"utterances": ["play jazz", "add figs"]})
+        return answer.json()["parses"], (await client.get("/openapi.json")).json()["components"]["schemas"]["Parsed"]
+
+    rows, schema = asyncio.run(serving(ready, work, confidence=sure))
+    assert [row["confidence"] for row in rows] == pytest.approx([sure.of(parse) for parse in parses], abs=1e-3)
+    assert [row["abstain"] for row in rows] == [sure.abstains(parse) for parse in parses]
+    assert {row["abstain"] for row in rows} == {True, False}
+    for row in rows:
+        jsonschema.validate(row, schema | {"$defs": {}, "properties": schema["properties"] | {"nbest": {}}})
+    assert all("not calibrated" in schema["properties"][name]["description"] for name in ("confidence", "abstain"))
 
 
 @pytest.mark.parametrize("body", [{}, {"utterances": []}, {"utterances": [" "]}, {"utterances": ["a"], "nbest": 99}])

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parsing import rows, setup_of, table_of, tiny, write_shards
 
+from grammar.shard import ShardError
 from parser.batch import Examples
 from parser.checkpoint import CheckpointError, load_model
+from parser.confidence import calibrated
 from parser.config import Config, ConfigError, DataConfig, from_dict
 from parser.domains import of_domain, on_average
 from parser.evaluate import Searchers
@@ -324,6 +326,12 @@ def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
         remote.close()
     with pytest.raises(CheckpointError, match="give the domain, one of AddToListIntent, PlayMusicIntent, and"):
         parser.load(tmp_path / "m")
+    golf = [row | {"domain": "golf"} for row in source.rows("test")]
+    with pytest.raises(ShardError, match=r"the domain golf, .* it knows AddToListIntent, PlayMusicIntent, and: give"):
+        evaluate(model, setup.vocab, setup.ontology, setup.values, golf)
+    setup.config = dataclasses.replace(setup.config, data=DataConfig())  # the rows have no domain of their own
+    with pytest.raises(ShardError, match=r"the domain \(none\), which the model does not know"):
+        calibrated(setup, model, shards)
 
 
 def test_a_model_over_domains_refuses_a_dev_that_has_more(shards, tmp_path):

@@ -5,15 +5,31 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 Device = Annotated[str, typer.Option(help="`cpu`, `cuda`, or `auto`: a GPU where there is one.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to torch.")]
+
+
+class Once(TyperCommand):
+    """A command that refuses an option given twice where it takes one value: all but the last would be forgotten."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            *_, given = self.make_parser(ctx).parse_args(args=list(args))
+            for param, times in Counter(given).items():
+                single = not getattr(param, "is_flag", False) and not getattr(param, "multiple", False)
+                if times > 1 and single and param.param_type_name == "option":
+                    name = max(param.opts, key=len)
+                    raise typer.BadParameter(f"it takes one value and is given {times} times", ctx, param_hint=name)
+        return super().parse_args(ctx, args)
 
 
 @contextmanager
@@ -72,15 +88,18 @@ def lines(utterances: list[str], file: Path | None) -> Iterator[str]:
                 raise ConfigError(f"{where}: the line is not UTF-8 ({error}); convert the file to UTF-8") from error
 
 
-def print_parses(ready: Any, texts: list[str], form: str, beam: int = 1, nbest: int = 1) -> None:
+def print_parses(ready: Any, texts: list[str], form: str, beam: int = 1, nbest: int = 1) -> tuple[int, int]:
     """One result a line of input: an empty line for an empty one, so that files stay side by side.
+
+    Returns how many parses should not be used, as the model is too uncertain of them, and how many there are.
 
     With `nbest` above 1 each utterance has so many lines (fewer where no more were found), each with its score
     in front; in JSON they are the list `nbest` of one line.
     """
     from grammar.picture import picture
 
-    parses = iter(ready.parse_many([text for text in texts if text.strip()], beam=beam))
+    every = ready.parse_many([text for text in texts if text.strip()], beam=beam)
+    parses = iter(every)
     for text in texts:
         if not text.strip():
             typer.echo(json.dumps({"utterance": text, "words": [], "tree": None}) if form == "json" else "")
@@ -100,6 +119,7 @@ def print_parses(ready: Any, texts: list[str], form: str, beam: int = 1, nbest: 
         for parse in several:
             shown = str(parse.tree) if form == "brackets" else picture(parse.tree)
             typer.echo(f"{parse.score:.4f}\t{shown}" if nbest > 1 else shown)
+    return 0 if ready.confidence is None else sum(map(ready.confidence.abstains, every)), len(every)
 
 
 def _facts(parse: Any) -> dict[str, Any]:
@@ -131,6 +151,19 @@ def progress(name: str) -> Iterator[Any]:
         yield report
 
 
+def note_unknown_labels(figures: dict[str, Any], most: int = 5) -> None:
+    """Say on stderr that rows cannot be right, where they have labels that the model does not know."""
+    if not (rows := figures["rows_unknown"]):
+        return
+    names = list(figures["unknown_labels"])
+    shown = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    labels = "a label" if len(names) == 1 else f"{len(names):,} labels"
+    typer.echo(
+        f"note: {rows:,} of {figures['n']:,} rows cannot be right, the model does not know {labels} of theirs: {shown}",
+        err=True,
+    )
+
+
 def table(figures: dict[str, Any]) -> None:
     for key, name in (
         ("exact_match", "exact match"),
@@ -139,6 +172,6 @@ def table(figures: dict[str, Any]) -> None:
         ("bracket_f1", "bracket F1"),
     ):
         typer.echo(f"{name:24} {figures[key]:7.1%}")
-    typer.echo(f"{'utterances':24} {figures['n']:7}\n\nexact match by slice")
+    typer.echo(f"{'utterances':24} {figures['n']:7}\n\nexact match and bracket F1 by slice")
     for name, part in figures["slices"].items():
-        typer.echo(f"  {name:22} {part['exact_match']:7.1%}   of {part['n']}")
+        typer.echo(f"  {name:22} {part['exact_match']:7.1%} {part['bracket_f1']:7.1%}   of {part['n']}")

@@ -17,17 +17,18 @@ def evaluate(
     shards: Annotated[str, typer.Option(help="A data set: a directory or a URI.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     without: Annotated[str, typer.Option(help="Leave out rows with a label like this, as in 'IN:UNSUPPORTED*'.")] = "",
-    beam: Annotated[int, typer.Option(help="How many trees grow at once.")] = 1,
+    beam: Annotated[int, typer.Option(min=1, help="How many trees grow at once.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    errors: Annotated[int, typer.Option(help="Also print so many wrong parses, gold above predicted.")] = 0,
+    errors: Annotated[int, typer.Option(min=0, help="Also print so many wrong parses, gold above predicted.")] = 0,
     report: Annotated[Path | None, typer.Option(help="Also write figures and errors as an HTML page.")] = None,
     device: Device = "auto",
     threads: Threads = 0,
 ) -> None:
-    """Exact match, intent accuracy, bracket F1, and slices of exact match.
+    """Exact match, intent accuracy and bracket F1, the first and the last by slice too.
 
     Rows of the split that conversion rejected count as wrong. The page of --report has more slices, the labels that are
-    taken for others, and the kinds of errors with examples as tree diffs and drawings.
+    taken for others, and the kinds of errors with examples as tree diffs and drawings. Wrong parses are shown from all
+    over the split.
 
     Example: python -m parser evaluate --model runs/snips --shards shards/snips --split test --json
     """
@@ -35,6 +36,7 @@ def evaluate(
         from grammar.shard import write_text
         from parser.checkpoint import load_model
         from parser.ensemble import Ensemble
+        from parser.errors import spread
         from parser.evaluate import evaluate as run
         from parser.evaluate import gold_of, template_of
         from parser.report import report as html
@@ -64,7 +66,8 @@ def evaluate(
         typer.echo(json.dumps(figures, ensure_ascii=False))
     else:
         door.table(figures)
-    for gold, parse in wrong[:errors]:
+    door.note_unknown_labels(figures)
+    for gold, parse in (wrong[i] for i in sorted(spread(range(len(wrong)))[:errors])):
         typer.echo(
             f"\n{gold.id}  {' '.join(gold.words)}\n  gold       {gold.tree}\n  predicted  {parse.tree}", err=as_json
         )

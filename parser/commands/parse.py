@@ -22,7 +22,9 @@ def parse(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Parse the lines of a file.")] = None,
     form: Annotated[str, typer.Option("--format", help="brackets, picture or json.")] = "brackets",
-    beam: Annotated[int, typer.Option(help="How many trees grow at once; 1 takes the best action at every step.")] = 1,
+    beam: Annotated[
+        int, typer.Option(min=1, help="How many trees grow at once; 1 takes the best action at every step.")
+    ] = 1,
     nbest: Annotated[
         int, typer.Option(help="Print so many trees for each utterance, best first, with scores; at most --beam.")
     ] = 1,
@@ -51,5 +53,13 @@ def parse(
         ready = load(model or [Path("runs/model")], door.device(device, threads), domain or None)
         size = 1 if sys.stdin.isatty() and not utterances and file is None else 1024
         lines = door.lines(utterances or [], file)
+        unsure = parsed = 0
         while block := list(islice(lines, size)):
-            door.print_parses(ready, block, form, beam, nbest)
+            quiet, some = door.print_parses(ready, block, form, beam, nbest)
+            unsure, parsed = unsure + quiet, parsed + some
+        if unsure and ready.confidence is not None and form != "json":
+            typer.echo(
+                f"note: {unsure:,} of {parsed:,} requests look unlike what the model was trained on (confidence below "
+                f"{ready.confidence.threshold:.2g}); --format json marks them",
+                err=True,
+            )

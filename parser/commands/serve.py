@@ -47,7 +47,7 @@ def serve(
         ready = Remote(model, door.device(device, threads), threads, domain or None)
         batcher = Batcher(ready, max_batch, max_wait_ms / 1000, max_queue)
         settings = uvicorn.Config(
-            application(ready, batcher, str(model)),
+            application(ready, batcher, str(model), ready.local.confidence),
             host=host,
             port=port,
             log_level="warning",
