@@ -18,7 +18,7 @@ import grammar
 from grammar import shard
 from grammar.infer import Counts
 from grammar.ontology import loads
-from pipelines import card, storage
+from pipelines import card, ours, storage
 from pipelines.record import REASONS
 from pipelines.spill import Job, merge, reports
 from pipelines.splits import OF_TREES
@@ -122,7 +122,7 @@ def make_room(output: str | Path, overwrite: bool, last: str = shard.MANIFEST) -
         last: the file that is published last, by which such a directory is known.
 
     Raises:
-        FileExistsError: something is there that is not to be overwritten, or is none.
+        FileExistsError: something is there that is not to be overwritten, or is none, or holds other files as well.
     """
     output = str(output)
     if storage.is_remote(output):
@@ -134,8 +134,20 @@ def make_room(output: str | Path, overwrite: bool, last: str = shard.MANIFEST) -
         there = path.exists() and any(path.iterdir())
     if there and not overwrite:
         raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
-    if there and not storage.exists(storage.join(output, last)) and not _half_revealed(output, last):
-        raise FileExistsError(f"{output} has no {last}, so it is not overwritten; give another `--output`")
+    if not there:
+        return
+    manifest = storage.join(output, last)
+    if not storage.exists(manifest):
+        if not _half_revealed(output, last):
+            raise FileExistsError(f"{output} has no {last}, so it is not overwritten; give another `--output`")
+    elif not ours.is_last(manifest):
+        raise FileExistsError(f"{manifest} is not ours, so {output} is not overwritten; give another `--output`")
+    if foreign := ours.foreign(output, last):
+        more = f" and {len(foreign) - 1:,} more" if foreign[1:] else ""
+        raise FileExistsError(
+            f"{output} holds files that no run writes ({foreign[0]}{more}), so it is not overwritten; move them away, "
+            "or give another `--output`"
+        )
 
 
 def clear_up(output: str | Path) -> None:

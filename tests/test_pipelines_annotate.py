@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from parser.checkpoint import save_best
 from parser.confidence import Confidence
-from pipelines import annotation, lock, runner
+from pipelines import annotation, lock, publish, runner
 from pipelines.__main__ import app as pipelines_app
 from pipelines.annotate import AnnotateAll, Options, describe, fingerprint, prepare, run
 from pipelines.annotation import MANIFEST, SCHEMA
@@ -56,6 +56,7 @@ def test_lines_in_are_rows_and_dead_letters(model: Path, text: Path, tmp_path: P
     made = [row for entry in done["shards"] for row in pq.read_table(tmp_path / "out" / entry["file"]).to_pylist()]
     assert [row["line"] for row in made] == [*range(1, 11), *range(12, 32)] and made[0]["id"] == "ours/text.txt:1"
     assert pq.read_schema(tmp_path / "out" / done["shards"][0]["file"]).equals(SCHEMA)
+    publish.make_room(tmp_path / "out", overwrite=True, last=MANIFEST)
     assert all(row["score"] == -row["uncertainty"] <= 0 and row["tree"].startswith("(") for row in made)
     from grammar.__main__ import app
 

@@ -179,6 +179,13 @@ def test_a_corpus_elsewhere(corpus: Path, tmp_path: Path) -> None:
     assert len(MemoryFileSystem.objects) == len(found) + 5, "something is left over"
 
 
+def test_other_counts_are_not_overwritten(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / checking.COUNTS).write_text("{}")
+    with pytest.raises(FileExistsError, match=r"counts\.json is not ours"):
+        check([str(corpus)], str(tmp_path / "out"), overwrite=True)
+
+
 def test_the_command_tells_and_exits_with_1(corpus: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["check", "--input", str(corpus), "--output", str(tmp_path / "out")])
     assert done.exit_code == 1 and "rows checked; findings:" in done.output

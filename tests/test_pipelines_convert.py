@@ -116,9 +116,9 @@ def test_a_data_set_is_replaced_only_on_request(corpus: Path, tmp_path: Path) ->
     convert(corpus, tmp_path / "out")
     with pytest.raises(FileExistsError, match="--overwrite"):
         convert(corpus, tmp_path / "out")
-    (tmp_path / "out" / "stale.parquet").touch()
+    (tmp_path / "out" / "dev-00002-of-00003.parquet").touch()
     convert(corpus, tmp_path / "out", overwrite=True)
-    assert not (tmp_path / "out" / "stale.parquet").exists()
+    assert not (tmp_path / "out" / "dev-00002-of-00003.parquet").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out"]
 
 
@@ -157,6 +157,28 @@ def test_a_folder_that_is_no_data_set_is_never_overwritten(corpus: Path, tmp_pat
     with pytest.raises(FileExistsError, match="not overwritten"):
         convert(corpus, corpus, overwrite=True)
     assert (corpus / "train" / "seq.in").exists()
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no json", '{"schema": "2", "shards": []}'])
+def test_a_folder_with_another_manifest_is_never_overwritten(corpus: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / shard.MANIFEST).write_text(text, encoding="utf-8")
+    with pytest.raises(FileExistsError, match=r"manifest\.json is not ours"):
+        convert(corpus, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / shard.MANIFEST).read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("name", ["important", "rejected/letters.jsonl", ".git/HEAD", "pictures/me.png"])
+def test_a_data_set_with_other_files_in_it_is_not_overwritten(corpus: Path, tmp_path: Path, name: str) -> None:
+    convert(corpus, tmp_path / "out")
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match=f"no run writes \\({name}\\)"):
+        convert(corpus, tmp_path / "out", overwrite=True)
+    assert mine.read_text(encoding="utf-8") == "mine"
+    mine.unlink()
+    convert(corpus, tmp_path / "out", overwrite=True)
 
 
 def test_a_flag_that_nobody_knows_is_an_error(corpus: Path, tmp_path: Path) -> None:
