@@ -59,9 +59,7 @@ def annotate(
     if min(batch_size, threads, workers, budget) < 1 or range_bytes < 0:
         door.stop("`--batch-size`, `--threads`, `--range-bytes`, `--workers` and `--budget` must be positive")
 
-    import logging
-
-    logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
+    door.notes()
     from pipelines import dry, storage
     from pipelines.annotate import Options, describe, prepare, run
     from pipelines.uncertainty import choose, tsv

@@ -41,14 +41,14 @@ def check(
 
     Example: `python -m pipelines check --input 'gs://corpus/*.tsv' --output gs://corpus/out --runner FlinkRunner`
 
-    Each row is checked as `python -m grammar check` does it. Findings and rates appear at once or not at all, and a run
+    Each row is checked as `python -m grammar check` does it, and what is ignored beside a tree (comments, a column
+    `ignore`) is left out. Findings and rates appear at once or not at all, and a run
     that died goes on where it was. Exits with 1 if anything is found. Options that are not listed go to Beam.
     """
     if workers < 1 or range_bytes < 0:
         door.stop("`--workers` and `--range-bytes` must be positive")
-    import logging
 
-    logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
+    door.notes()
     from pipelines import dry
     from pipelines.checking import check as run
     from pipelines.checking import describe, prepare
@@ -69,5 +69,7 @@ def check(
         codes = ", ".join(f"{code} {number:,}" for code, number in counts["codes"].items()) or "none"
         print(f"{output}: {counts['rows']:,} rows checked; findings: {counts['findings']:,} ({codes})")
         print(f"rows with findings: {counts['rows_with_findings']:,} ({counts['rate']:.2%})")
+        if counts["ignored"]:
+            print(f"left out: {counts['ignored']:,} ignored")
     if counts["findings"]:
         raise typer.Exit(1)

@@ -119,15 +119,7 @@ def convert(
     if shards < 0 or workers < 1 or range_bytes < 0:
         door.stop("`--shards`, `--workers` and `--range-bytes` must be positive")
 
-    import logging
-
-    logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
-    notes = logging.StreamHandler()
-    notes.setFormatter(logging.Formatter("note: %(message)s"))
-    ours = logging.getLogger("pipelines")
-    ours.addHandler(notes)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
+    door.notes()
     from pipelines import dry
     from pipelines.convert import Options, describe, prepare, run
     from pipelines.formats import Reading
