@@ -108,7 +108,7 @@ def prepare(
     stamps = [storage.stamp(source.path) for source in sources]
     beside = storage.join(files.folder_above(inputs), "ontology.toml")
     path = ontology or (beside if storage.exists(beside) else "")
-    text = storage.read(path).decode() if path else ""
+    text = storage.text(path, "--ontology") if path else ""
     loads(text, path)  # a mistake in it is said here, not by a worker
     sizes = [size for size, _ in stamps]
     size = range_size(range_bytes, sum(sizes))
@@ -196,7 +196,7 @@ def check_range(name: str, range_: Range, head: bytes, job: Checking) -> dict[st
     ontology = loads(job.ontology, "the ontology") if job.ontology else None
     counted = Statistics()
     lines: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="treewright-check-") as folder:
+    with tempfile.TemporaryDirectory(prefix="treewright-check-") as folder, storage.naming(source.path):
         piece = os.path.join(folder, os.path.basename(source.path))
 
         def note(text: str) -> None:

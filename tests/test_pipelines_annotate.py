@@ -200,6 +200,22 @@ def test_a_dry_run_estimates_and_writes_nothing(model: Path, text: Path, tmp_pat
     assert told.exit_code == 0 and "nothing was written" in told.stdout and not (tmp_path / "new").exists()
 
 
+def test_a_file_for_annotators_is_replaced_only_on_request(model: Path, text: Path, tmp_path: Path) -> None:
+    def annotate(name: str, *more: str) -> Any:
+        given = ["--input", str(text), "--output", str(tmp_path / name), "--max-rejected", "0.1"]
+        first = ["--for-annotators", str(tmp_path / "first.tsv"), "--budget", "3"]
+        return CliRunner().invoke(pipelines_app, ["annotate", "--model", str(model), *given, *first, *more])
+
+    assert annotate("one").exit_code == 0
+    made = (tmp_path / "first.tsv").read_text()
+    assert len(made.splitlines()) == 4
+    (tmp_path / "first.tsv").write_text("work of a week")
+    told = annotate("two")
+    assert told.exit_code == 2 and "may have been edited; give `--overwrite`" in told.stderr
+    assert (tmp_path / "first.tsv").read_text() == "work of a week" and not (tmp_path / "two").exists()
+    assert annotate("one", "--overwrite").exit_code == 0 and (tmp_path / "first.tsv").read_text() == made
+
+
 def test_doubtful_rows_come_first_and_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def row(doubt: float, text: str, *copied: int) -> Candidate:
         return Candidate(doubt, text, text, text.split(), "(A())", list(copied))
