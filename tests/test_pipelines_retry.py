@@ -61,6 +61,13 @@ CORPORA: dict[str, tuple[dict[str, str], list[tuple[str, str]]]] = {
         },
         [("(Play(genre(jazz)))", "(Play(genre(jazz))"), ("(Play(mood(sad)))", "(Play(mood(sad)")],
     ),
+    "brackets by columns": (
+        {
+            "train.tsv": "id\ttree\tutterance\n1\t(Play(mood(calm)))\tplay calm\n2\t(Play(genre(jazz)))\tplay jazz\n",
+            "test.tsv": "utterance\ttree\nplay sad\t(Play(mood(sad)))\nplay folk\t(Play(genre(folk)))\n",
+        },
+        [("(Play(genre(jazz)))", "(Play(genre(jazz))"), ("(Play(mood(sad)))", "(Play(mood(sad)")],
+    ),
     "seq": (
         {
             "train/seq.in": "play calm tunes\nbuy figs\nbuy figs and kale and play calm\nstop\n",
@@ -151,6 +158,7 @@ def mended(text: str, spoil: list[tuple[str, str]]) -> str:
 @pytest.mark.parametrize("format_", CORPORA)
 def test_what_is_mended_comes_out_as_if_the_corpus_had_been_right(format_: str, tmp_path: Path) -> None:
     files, spoil = CORPORA[format_]
+    format_ = format_.partition(" ")[0]
     right = convert(write_corpus(tmp_path / "right", files), format_, tmp_path / "a")
     wrong = convert(write_corpus(tmp_path / "wrong", files, spoil), format_, tmp_path / "b")
     letters = tmp_path / "letters.jsonl"
