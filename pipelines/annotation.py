@@ -89,7 +89,7 @@ def annotate(parser: Any, number: int, shards: int, range_: Range, task: Task) -
             return before
     letters: list[Rejection] = []
     parser.forget()  # which ranges this worker had before must not show in the scores
-    with storage.writing(target) as temporary:
+    with storage.naming(range_.source.path), storage.writing(target) as temporary:
         rows = _usable(parser, range_, task, letters)
         groups = (_parsed(parser, block, range_.source, task) for block in _blocks(rows))
         entry = shard.write_groups(groups, SCHEMA, temporary) | {"file": name}

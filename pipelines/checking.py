@@ -7,38 +7,49 @@
     OUTPUT/counts.json                    written last: rows, rows with findings and their rate, findings by code, of
                                           all, of each file, annotator and batch
 
-Every row is held against the grammar, the ontology and its utterance. What concerns rows together (duplicates, leaks)
-is found by `convert` and `python -m grammar check`, which see all rows of a file. As with a conversion, a range that an
-earlier run finished is not done again, and everything is published at once.
+Every row is held against the grammar, the ontology and its utterance, and findings that are ignored beside its tree are
+left out. What concerns rows together (duplicates, leaks) is found by `convert` and `python -m grammar check`, which see
+all rows of a file. As with a conversion, a range that an earlier run finished is not done again, and everything is
+published at once.
+
+The checker reads files. A range becomes one: a head of lines that say what it must know of those before it
+(`heads.py`), then its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 import grammar
+from grammar.files import form_of
 from grammar.finding import to_json
 from grammar.ontology import loads
+from grammar.outputs.objects import dumps
 from grammar.rules import RULES
 from grammar.run import Run
+from grammar.sieve import Sieve
 from grammar.statistics import Statistics
 from grammar.words import TOKENISERS
 from pipelines import dry, lock, publish, runner, storage
 from pipelines.formats import files
-from pipelines.formats.lines import Range, Source, cuts, open_file, pieces, plan_lines, plan_whole, range_size, stored
+from pipelines.formats.lines import Range, Source, cuts, pieces, plan_lines, plan_whole, range_size, stored
+from pipelines.heads import heads
 from pipelines.progress import Progress
 from pipelines.spill import name_of
 
+_LOG = logging.getLogger(__name__)
 PATTERNS = ("*.trees", "*.tree", "*.tsv", "*.jsonl", "*.parquet")
 COUNTS = "counts.json"
 _SAMPLE = 1 << 20
@@ -97,7 +108,7 @@ def prepare(
     stamps = [storage.stamp(source.path) for source in sources]
     beside = storage.join(files.folder_above(inputs), "ontology.toml")
     path = ontology or (beside if storage.exists(beside) else "")
-    text = storage.read(path).decode() if path else ""
+    text = storage.text(path, "--ontology") if path else ""
     loads(text, path)  # a mistake in it is said here, not by a worker
     sizes = [size for size, _ in stamps]
     size = range_size(range_bytes, sum(sizes))
@@ -124,8 +135,9 @@ def check(
         max_rejected: share of rows that may have findings; if more have, nothing is published.
 
     Returns:
-        What `counts.json` holds: {"rows", "rows_with_findings", "rate", "bytes", "findings", "codes", "by", "files"};
-        `by` and `files` say the first four of each annotator, batch and file.
+        What `counts.json` holds: {"rows", "rows_with_findings", "rate", "bytes", "findings", "ignored", "codes", "by",
+        "files"}; `by` and `files` say rows, rows with findings, rate and findings of each annotator, batch and file;
+        `ignored` are the findings that were left out.
 
     Raises:
         ValueError: inputs that cannot be used.
@@ -153,18 +165,26 @@ def check(
     return counts
 
 
-def ranges_of(number: int, source: Source, size: int) -> Iterator[tuple[str, Range]]:
-    """The ranges of a file, with names that sort as files and lines do; only lines can be cut apart."""
-    whole = storage.plain(source.path).endswith((".tree", ".parquet")) or storage.is_packed(source.path)
-    for range_ in plan_whole(source, size) if whole else plan_lines(source, size):
-        yield name_of(range_, number), range_
+def ranges_of(number: int, source: Source, size: int) -> Iterator[tuple[str, Range, bytes]]:
+    """(name, range, head) of a file; names sort as files and lines do. Only lines can be cut apart."""
+    if _is_lines(source):
+        ranges = plan_lines(source, size)
+        before = heads(ranges, form_of(source.path) or "")
+    else:
+        ranges = plan_whole(source, size)
+        before = iter([b""])
+    for range_, head in zip(ranges, before, strict=True):
+        yield name_of(range_, number), range_, head
 
 
-def check_range(name: str, range_: Range, job: Checking) -> dict[str, Any]:
+def check_range(name: str, range_: Range, head: bytes, job: Checking) -> dict[str, Any]:
     """Check a range, and write its findings and its report; what was done before is not done again.
 
+    Args:
+        head: the lines that stand for those before it; see `heads.py`.
+
     Returns:
-        {"file", "rows_in", "read" (bytes), "rows_with_findings", "codes", "by"}
+        {"file", "rows_in", "read" (bytes), "rows_with_findings", "ignored", "codes", "by"}
     """
     record = storage.join(job.build, "work", "reports", f"{name}.json")
     told = storage.join(job.build, "findings", f"{name}.jsonl")
@@ -172,15 +192,18 @@ def check_range(name: str, range_: Range, job: Checking) -> dict[str, Any]:
         before: dict[str, Any] = json.loads(storage.read(record))
         if not before["codes"] or storage.exists(told):
             return before
-    source = range_.source
+    source, above = range_.source, head.count(b"\n")
     ontology = loads(job.ontology, "the ontology") if job.ontology else None
     counted = Statistics()
     lines: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="treewright-check-") as folder:
-        # The checker reads files. A piece of a TSV file is one when it begins with the file's first line, which may
-        # name its columns.
+    with tempfile.TemporaryDirectory(prefix="treewright-check-") as folder, storage.naming(source.path):
         piece = os.path.join(folder, os.path.basename(source.path))
-        head = _head(source.path) if range_.start else b""
+
+        def note(text: str) -> None:
+            line, _, said = text.removeprefix(f"{piece}:").partition(": ")
+            if int(line) > above:  # else an earlier range has said it
+                _LOG.warning("%s:%d: %s", source.file, int(line) - above + range_.first_line - 1, said)
+
         before_rows = 0
         if head:
             _put(piece, [head])
@@ -188,15 +211,15 @@ def check_range(name: str, range_: Range, job: Checking) -> dict[str, Any]:
             list(alone)
             before_rows = alone.rows
         _put(piece, [head, *_bytes_of(range_)])
-        run = Run([piece], ontology, job.tokeniser, watchers=[counted])
+        run, keep = Run([piece], ontology, job.tokeniser, watchers=[counted]), Sieve(None, note)
         for checked in run:
-            place = checked.row.place
-            if head and place.line == 1:
+            if checked.row.place.line <= above:
                 continue
-            line = place.line + range_.first_line - 1 - bool(head)
-            counted.add(checked.row, [finding.code for finding in checked.findings])
-            for finding in checked.findings:
-                lines.append(json.dumps(to_json(finding, replace(place, path=source.file, line=line))))
+            kept = list(keep(checked))
+            counted.add(checked.row, [finding.code for finding, _ in kept])
+            for finding, place in kept:
+                line = place.line - above + range_.first_line - 1
+                lines.append(dumps(to_json(finding, replace(place, path=source.file, line=line))))
     if lines:
         storage.write(told, ("\n".join(lines) + "\n").encode())
     report = {
@@ -204,6 +227,7 @@ def check_range(name: str, range_: Range, job: Checking) -> dict[str, Any]:
         "rows_in": run.rows - before_rows,
         "read": stored(range_),
         "rows_with_findings": counted.wrong,
+        "ignored": keep.ignored,
         "codes": dict(sorted(counted.codes.items())),
         "by": counted.groups,
     }
@@ -230,12 +254,12 @@ class CheckAll(beam.PTransform):
 
 
 class Check(beam.DoFn):
-    """(name, range) -> the name, when its findings and its report are written."""
+    """(name, range, head) -> the name, when its findings and its report are written."""
 
     def __init__(self, job: Checking) -> None:
         self.job = job
 
-    def process(self, element: tuple[str, Range]) -> Iterator[str]:
+    def process(self, element: tuple[str, Range, bytes]) -> Iterator[str]:
         report = check_range(*element, self.job)
         Metrics.counter("treewright", "rows_checked").inc(report["rows_in"])
         Metrics.counter("treewright", "rows_with_findings").inc(report["rows_with_findings"])
@@ -259,12 +283,14 @@ def describe(plan: Plan) -> dict[str, Any]:
         job = plan.job._replace(build=folder)
         for number in sample.files:
             source = plan.sources[number]
-            name, first = next(ranges_of(number, source, plan.range_bytes), ("", None))
-            if first is None:
+            if _is_lines(source):  # its beginning alone, whatever the size of ranges
+                found = [Range(source, 0, cut.start, cut.stop, 1) for cut in islice(cuts(source.path, _SAMPLE), 1)]
+            else:
+                found = plan_whole(source, plan.range_bytes)
+            if not found:
                 continue
-            if _is_lines(source):
-                first = first._replace(stop=next(cuts(source.path, _SAMPLE)).stop)
-            report = check_range(name, first, job)
+            [first] = found
+            report = check_range(name_of(first, number), first, b"", job)
             rows, wrong = rows + report["rows_in"], wrong + report["rows_with_findings"]
             sample.read += plan.sizes[number] if storage.is_packed(source.path) else first.stop
     estimate = sample.estimate(rows, rows_with_findings=wrong)
@@ -273,7 +299,7 @@ def describe(plan: Plan) -> dict[str, Any]:
 
 def totals(job: Checking) -> dict[str, Any]:
     """What the ranges came to together."""
-    rows = wrong = size = 0
+    rows = wrong = size = ignored = 0
     codes = Counter[str]()
     by_file: dict[str, list[int]] = {}
     by: dict[str, dict[str, list[int]]] = {}
@@ -281,7 +307,7 @@ def totals(job: Checking) -> dict[str, Any]:
         report = json.loads(storage.read(path))
         found = sum(report["codes"].values())
         rows, wrong = rows + report["rows_in"], wrong + report["rows_with_findings"]
-        size += report["read"]
+        size, ignored = size + report["read"], ignored + report["ignored"]
         codes.update(report["codes"])
         _add(by_file, report["file"], [report["rows_in"], report["rows_with_findings"], found])
         for column, groups in report["by"].items():
@@ -290,6 +316,7 @@ def totals(job: Checking) -> dict[str, Any]:
     return {
         **_rates([rows, wrong, codes.total()]),
         "bytes": size,
+        "ignored": ignored,
         "codes": dict(sorted(codes.items())),
         "by": {column: {value: _rates(one) for value, one in sorted(found.items())} for column, found in by.items()},
         "files": {file: _rates(counts) for file, counts in sorted(by_file.items())},
@@ -318,15 +345,7 @@ def _explain(counts: dict[str, Any], allowed: float) -> str:
 
 
 def _is_lines(source: Source) -> bool:
-    return not storage.is_packed(source.path) and not source.path.endswith((".tree", ".parquet"))
-
-
-def _head(path: str) -> bytes:
-    """The first line of a TSV file."""
-    if not path.endswith(".tsv"):
-        return b""
-    with open_file(path) as file:
-        return file.readline()
+    return not storage.is_packed(source.path) and form_of(source.path) not in ("tree", "parquet")
 
 
 def _put(path: str, pieces: Iterable[bytes]) -> None:

@@ -80,7 +80,7 @@ def compose(
         publish.clear_up(target)
         publish.make_room(target, overwrite)
         publish.forget(target, "")
-        given = storage.read(storage.join(root, shard.ONTOLOGY)).decode() if manifest.options.get("ontology") else ""
+        given = dataset.ontology(root) if manifest.options.get("ontology") else ""
         build = publish.build_of(target, "compose")
         try:
             tasks = []

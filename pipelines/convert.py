@@ -32,6 +32,7 @@ from pipelines.formats.files import folder_above
 from pipelines.formats.lines import Reading, range_size, span
 from pipelines.formats.recognise import recognised
 from pipelines.progress import Progress
+from pipelines.relabel import loads as names_of
 from pipelines.spill import Job, batches, count_slots, joins_intents, merge, merge_slots, name_of, spill
 from pipelines.splits import Dealing
 
@@ -120,11 +121,11 @@ def prepare(options: Options) -> Plan:
         dealing=options.dealing or Dealing(dev_share=FORMATS[options.format].dev_share),
         multi_intent=options.multi_intent,
         coordinate=options.coordinate,
-        ontology=loads(storage.read(ontology).decode(), ontology).dumps() if ontology else "",
+        ontology=loads(storage.text(ontology, "--ontology"), ontology).dumps() if ontology else "",
         licence=options.licence,
-        map=storage.read(options.map).decode() if options.map else "",
+        map=storage.text(options.map, "--map") if options.map else "",
     )
-    names = job.new_names()
+    names = names_of(job.map, options.map)
     recorded = {
         "format": options.format,
         "inputs": [source.file for source in sources],
@@ -152,7 +153,8 @@ def run(options: Options) -> shard.Manifest:
     """Convert, and publish the data set at once or not at all.
 
     Raises:
-        ValueError: inputs, options or flags that cannot be used, or too many rows refused.
+        ValueError: inputs, options or flags that cannot be used.
+        TooManyRejected: the message says why, and where the dead letters are.
         FileExistsError: the output is there and is not to be overwritten, is a file, or another run writes to it.
     """
     flags = runner.flags(options.runner, options.workers, options.beam)
@@ -170,6 +172,8 @@ def run(options: Options) -> shard.Manifest:
                 tokeniser = FORMATS[plan_.format].tokeniser
                 publish.finish(job, plan_.corpus, tokeniser, plan_.recorded, options.max_rejected)
             return publish.publish(job, output, options.max_rejected)
+        except publish.TooManyRejected:  # its message says where the dead letters are
+            raise
         except ValueError:  # the same inputs would come to the same end, so nothing is kept of them
             storage.remove(job.build)
             raise

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grammar import shard
+from grammar.ontology import loads
 from pipelines import storage
 
 
@@ -27,6 +28,22 @@ def manifest(root: str | Path) -> shard.Manifest:
         return shard.parse_manifest(storage.read(path).decode(), root)
     except (OSError, UnicodeDecodeError) as error:
         raise shard.ShardError(f"cannot read {path}: {error}") from error
+
+
+def ontology(root: str | Path) -> str:
+    """The ontology of a data set, as TOML.
+
+    Raises:
+        ShardError: it is not there, or cannot be used.
+    """
+    path = storage.join(str(root), shard.ONTOLOGY)
+    try:
+        text = storage.read(path).decode()
+        loads(text, path)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error).removeprefix(f"{path}: ")
+        raise shard.ShardError(f"{path} cannot be used: {why}; convert again") from error
+    return text
 
 
 def batches(

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from grammar import shard
 from grammar.actions import Kind
 from grammar.ontology import Ontology, loads
-from pipelines import dataset, storage
+from pipelines import dataset
 from pipelines.rewrite import rewrite
 
 
@@ -49,7 +49,7 @@ def draw(
     for split in splits:
         if split not in manifest.splits:
             raise shard.ShardError(f"{directory} has no split `{split}`; its splits are {', '.join(manifest.splits)}")
-    text = storage.read(storage.join(directory, shard.ONTOLOGY)).decode()
+    text = dataset.ontology(directory)
     kept = {split: sample(directory, manifest, split, loads(text), per_label, seed) for split in splits}
 
     def rows() -> Iterator[pa.RecordBatch]:

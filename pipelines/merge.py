@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from grammar import shard
-from pipelines import dataset, storage
+from pipelines import dataset
 from pipelines.rewrite import rewrite
 
 
@@ -31,7 +31,7 @@ def merge(
     if len(tokenisers) > 1:
         said = " and ".join(f"`{name}` in {directory}" for name, directory in sorted(tokenisers.items()))
         raise ValueError(f"the words are cut by {said}, but a data set has one tokeniser; keep them apart")
-    given = {_ontology(directory) for directory, manifest in sets if manifest.options.get("ontology")}
+    given = {dataset.ontology(directory) for directory, manifest in sets if manifest.options.get("ontology")}
     same = len(given) == 1 and all(manifest.options.get("ontology") for _, manifest in sets)
     rows = chain.from_iterable(
         dataset.batches(directory, manifest, split) for directory, manifest in sets for split in manifest.splits
@@ -58,7 +58,3 @@ def merge(
         if clash == str(error):
             raise
         raise ValueError(f"{clash}; convert one of them again with another `--corpus`") from error
-
-
-def _ontology(directory: str) -> str:
-    return storage.read(storage.join(directory, shard.ONTOLOGY)).decode()

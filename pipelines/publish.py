@@ -9,25 +9,30 @@ import os
 import platform
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 import grammar
 from grammar import shard
 from grammar.infer import Counts
 from grammar.ontology import loads
-from pipelines import card, storage
+from pipelines import card, dataset, ours, storage
 from pipelines.record import REASONS
 from pipelines.spill import Job, merge, reports
 from pipelines.splits import OF_TREES
 
 _LOG = logging.getLogger(__name__)
+_MOST = 5
+"""Codes that are told of when too many rows were rejected."""
 
 
 class TooManyRejected(ValueError):
-    """More rows were refused than the run allows; nothing was published."""
+    """More rows were refused than the run allows, or all; nothing was published, and the dead letters stay."""
 
 
 def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_rejected: float) -> shard.Manifest:
@@ -37,8 +42,8 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
         tokeniser: of the format; its rows may name another one.
 
     Raises:
-        ValueError: no row was converted, or their words were cut in several ways.
-        TooManyRejected: the message lists the commonest reasons.
+        ValueError: there is no row, or their words were cut in several ways.
+        TooManyRejected: the message lists the commonest reasons, and the first dead letter of each.
         ShardError: rows in, out and rejected do not add up.
     """
     rows_in, composed, counts, tokenisers = 0, 0, Counts(), set[str]()
@@ -67,9 +72,9 @@ def finish(job: Job, corpus: str, tokeniser: str, options: dict[str, Any], max_r
     manifest.rejected_splits = dict(sorted(rejected_splits.items()))
     manifest.rejected = dict(sorted(rejected.items()))
     manifest.check()
-    _limit(manifest, max_rejected)
-    if not manifest.rows_out:
+    if not manifest.rows_in:
         raise ValueError("no row was converted: the input is empty")
+    _limit(job, manifest, max_rejected)
     by = options.get("split_by", "")
     if by in OF_TREES and set(manifest.splits) == {"train"}:
         raise ValueError(
@@ -122,7 +127,7 @@ def make_room(output: str | Path, overwrite: bool, last: str = shard.MANIFEST) -
         last: the file that is published last, by which such a directory is known.
 
     Raises:
-        FileExistsError: something is there that is not to be overwritten, or is none.
+        FileExistsError: something is there that is not to be overwritten, or is none, or holds other files as well.
     """
     output = str(output)
     if storage.is_remote(output):
@@ -134,8 +139,20 @@ def make_room(output: str | Path, overwrite: bool, last: str = shard.MANIFEST) -
         there = path.exists() and any(path.iterdir())
     if there and not overwrite:
         raise FileExistsError(f"{output} exists; give `--overwrite` to replace it, or another `--output`")
-    if there and not storage.exists(storage.join(output, last)) and not _half_revealed(output, last):
-        raise FileExistsError(f"{output} has no {last}, so it is not overwritten; give another `--output`")
+    if not there:
+        return
+    manifest = storage.join(output, last)
+    if not storage.exists(manifest):
+        if not _half_revealed(output, last):
+            raise FileExistsError(f"{output} has no {last}, so it is not overwritten; give another `--output`")
+    elif not ours.is_last(manifest):
+        raise FileExistsError(f"{manifest} is not ours, so {output} is not overwritten; give another `--output`")
+    if foreign := ours.foreign(output, last):
+        more = f" and {len(foreign) - 1:,} more" if foreign[1:] else ""
+        raise FileExistsError(
+            f"{output} holds files that no run writes ({foreign[0]}{more}), so it is not overwritten; move them away, "
+            "or give another `--output`"
+        )
 
 
 def clear_up(output: str | Path) -> None:
@@ -161,7 +178,7 @@ def forget(output: str, build: str) -> None:
 def publish(job: Job, output: str, max_rejected: float) -> shard.Manifest:
     """Put a finished build where the data set belongs, unless too many rows were refused."""
     manifest = shard.Manifest(**json.loads(storage.read(storage.join(job.build, shard.MANIFEST))))
-    _limit(manifest, max_rejected)  # the run that finished it may have allowed more
+    _limit(job, manifest, max_rejected)  # the run that finished it may have allowed more
     put(job.build, output)
     return manifest
 
@@ -199,21 +216,43 @@ def reveal(build: Path, output: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _limit(manifest: shard.Manifest, allowed: float) -> None:
-    if manifest.rows_rejected - manifest.rejected.get("R210", 0) > allowed * manifest.rows_in:
-        raise TooManyRejected(explain(manifest, allowed))
+def _limit(job: Job, manifest: shard.Manifest, allowed: float) -> None:
+    if not manifest.rows_out or manifest.rows_rejected - manifest.rejected.get("R210", 0) > allowed * manifest.rows_in:
+        raise TooManyRejected(_explain(job, manifest, allowed))
 
 
-def explain(manifest: shard.Manifest, allowed: float) -> str:
-    """Why a run was stopped: the commonest reasons first."""
-    share = manifest.rows_rejected / max(1, manifest.rows_in)
-    lines = [
-        f"{manifest.rows_rejected:,} of {manifest.rows_in:,} rows ({share:.2%}) were rejected, more than "
-        f"`--max-rejected {allowed:g}` allows; nothing was published"
-    ]
-    for code, rows in Counter(manifest.rejected).most_common(5):
-        lines.append(f"  {rows:>8,}  {code}  {REASONS.get(code, '')}")
+def _explain(job: Job, manifest: shard.Manifest, allowed: float) -> str:
+    """Why a run was stopped: the commonest reasons first, each with the first record that it refused."""
+    share = manifest.rows_rejected / manifest.rows_in
+    if manifest.rows_out:
+        said = f"{manifest.rows_rejected:,} of {manifest.rows_in:,} rows ({share:.2%}) were rejected, more than "
+        said += f"`--max-rejected {allowed:g}` allows"
+    else:
+        said = f"all {manifest.rows_in:,} rows were rejected"
+    lines = [f"{said}; nothing was published"]
+    commonest = Counter(manifest.rejected).most_common(_MOST)
+    letters = storage.join(job.build, shard.REJECTED, shard.shard_name(shard.REJECTED, 0, 1))
+    first = _first(letters, [code for code, _ in commonest])
+    for code, rows in commonest:
+        lines.append(f"  {rows:>8,}  {code}  {first.get(code, REASONS.get(code, ''))}")
+    mend = "mend the corpus, or look whether `--format` is the right one"
+    if manifest.rows_out:
+        mend = "the same command with a larger share publishes the others, and converts nothing again"
+    lines.append(f"the dead letters are in {letters}; {mend}")
     return "\n".join(lines)
+
+
+def _first(path: str, codes: Sequence[str]) -> dict[str, str]:
+    """Code -> file, line and reason of its first dead letter."""
+    found: dict[str, str] = {}
+    for batch in dataset.read(path, ["file", "line", "code", "reason"]):
+        for code in codes:
+            if code not in found and (at := pc.index(batch["code"], code).as_py()) >= 0:
+                file, line, reason = (batch[name][at].as_py() for name in ("file", "line", "reason"))
+                found[code] = f"{file}:{line}: {reason}"
+        if len(found) == len(codes):
+            break
+    return found
 
 
 def versions(*packages: str) -> dict[str, str]:

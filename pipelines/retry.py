@@ -220,7 +220,7 @@ def _job(directory: str, manifest: shard.Manifest) -> Job:
         tuple(said.get("dev_domains", ())),
         tuple(said.get("test_domains", ())),
     )
-    ontology = storage.read(storage.join(directory, shard.ONTOLOGY)).decode() if said.get("ontology") else ""
+    ontology = dataset.ontology(directory) if said.get("ontology") else ""
     return Job(
         "",
         dataset.shards(manifest),
@@ -235,6 +235,7 @@ def _job(directory: str, manifest: shard.Manifest) -> Job:
 def _parse(lines: Iterable[str], name: str) -> Mended:
     found: Mended = {}
     for number, line in enumerate(lines, 1):
+        line = line.removeprefix("\ufeff") if number == 1 else line  # editors put a byte order mark there
         if not line.strip():
             continue
         where = f"{name}:{number}"

@@ -149,7 +149,7 @@ def spill(name: str, range_: Range, job: Job, slots: str = "") -> Spilled:
     map_ = job.new_names()
     counts = Counts()
     tokenisers = set[str]()
-    with Runs(job.work("spill", f"{name}.arrow"), job.shards) as runs:
+    with storage.naming(range_.source.path), Runs(job.work("spill", f"{name}.arrow"), job.shards) as runs:
         for made, rejections, used in batches(range_, job, slots, map_):
             tokenisers |= used
             rejected.update(row.code for row in rejections)

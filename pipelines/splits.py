@@ -114,11 +114,6 @@ def places(hashes: np.ndarray) -> np.ndarray:
     return (hashes.astype(np.int64).view(np.uint64) >> np.uint64(16)).astype(np.float64) / (1 << 48)
 
 
-def shard_of(row_id: str, shards: int) -> int:
-    """The shard of a row, by the SHA-256 of its id."""
-    return int.from_bytes(sha256(row_id.encode("utf-8", "surrogatepass")).digest()[:8], "big") % shards
-
-
 def shards_of(ids: pa.Array, shards: int) -> np.ndarray:
-    """int64: the same of every row."""
+    """int64: the shard of each row, by the SHA-256 of its id."""
     return (hash64(ids.cast(pa.binary()).to_pylist()).view(np.uint64) % np.uint64(shards)).astype(np.int64)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from grammar import shard
 from grammar.actions import GENERATED, Kind
 from grammar.ontology import Ontology, loads
-from pipelines import dataset, leaks, storage
+from pipelines import dataset, leaks
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,11 +34,10 @@ def describe(directory: str | Path) -> dict[str, Any]:
         the last four see `leaks.find`.
 
     Raises:
-        ShardError: not a data set.
+        ShardError: not a data set, or a part of it cannot be read.
     """
     manifest = dataset.manifest(directory)
-    ontology = loads(storage.read(storage.join(str(directory), shard.ONTOLOGY)).decode(), shard.ONTOLOGY)
-    return count(directory, manifest, ontology)
+    return count(directory, manifest, loads(dataset.ontology(directory)))
 
 
 def count(root: str | Path, manifest: shard.Manifest, ontology: Ontology) -> dict[str, Any]:

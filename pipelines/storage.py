@@ -17,6 +17,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,12 +78,39 @@ def reading(path: str) -> Iterator[IO[bytes]]:
                 yield file  # type: ignore[misc]
             except EOFError as error:
                 raise OSError(f"{path}: the packed file is cut short") from error
+            except (gzip.BadGzipFile, zlib.error) as error:
+                raise OSError(f"{path}: it cannot be unpacked, and is damaged or no gzip file: {error}") from error
 
 
 def read(path: str) -> bytes:
     """All bytes of a file, unpacked."""
     with reading(path) as file:
         return file.read()
+
+
+def text(path: str, option: str) -> str:
+    """The text of a TOML file that an option names.
+
+    Raises:
+        ValueError: it cannot be read; the message says how to mend that.
+    """
+    try:
+        return read(path).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot read {path}: {why}; `{option}` takes a TOML file") from error
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Work on an input: what goes wrong names it. Raises OSError and ValueError anew, and nothing else."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if path in str(error):
+            raise
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(f"{error}; the input was {path}") from error
 
 
 def fetch(path: str, target: str) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from parser.checkpoint import save_best
 from parser.confidence import Confidence
-from pipelines import annotation, lock, runner
+from pipelines import annotation, lock, publish, runner
 from pipelines.__main__ import app as pipelines_app
 from pipelines.annotate import AnnotateAll, Options, describe, fingerprint, prepare, run
 from pipelines.annotation import MANIFEST, SCHEMA
@@ -56,6 +56,7 @@ def test_lines_in_are_rows_and_dead_letters(model: Path, text: Path, tmp_path: P
     made = [row for entry in done["shards"] for row in pq.read_table(tmp_path / "out" / entry["file"]).to_pylist()]
     assert [row["line"] for row in made] == [*range(1, 11), *range(12, 32)] and made[0]["id"] == "ours/text.txt:1"
     assert pq.read_schema(tmp_path / "out" / done["shards"][0]["file"]).equals(SCHEMA)
+    publish.make_room(tmp_path / "out", overwrite=True, last=MANIFEST)
     assert all(row["score"] == -row["uncertainty"] <= 0 and row["tree"].startswith("(") for row in made)
     from grammar.__main__ import app
 
@@ -197,6 +198,22 @@ def test_a_dry_run_estimates_and_writes_nothing(model: Path, text: Path, tmp_pat
         ["annotate", "--model", str(model), "--input", str(text), "--output", str(tmp_path / "new"), "--dry-run"],
     )
     assert told.exit_code == 0 and "nothing was written" in told.stdout and not (tmp_path / "new").exists()
+
+
+def test_a_file_for_annotators_is_replaced_only_on_request(model: Path, text: Path, tmp_path: Path) -> None:
+    def annotate(name: str, *more: str) -> Any:
+        given = ["--input", str(text), "--output", str(tmp_path / name), "--max-rejected", "0.1"]
+        first = ["--for-annotators", str(tmp_path / "first.tsv"), "--budget", "3"]
+        return CliRunner().invoke(pipelines_app, ["annotate", "--model", str(model), *given, *first, *more])
+
+    assert annotate("one").exit_code == 0
+    made = (tmp_path / "first.tsv").read_text()
+    assert len(made.splitlines()) == 4
+    (tmp_path / "first.tsv").write_text("work of a week")
+    told = annotate("two")
+    assert told.exit_code == 2 and "may have been edited; give `--overwrite`" in told.stderr
+    assert (tmp_path / "first.tsv").read_text() == "work of a week" and not (tmp_path / "two").exists()
+    assert annotate("one", "--overwrite").exit_code == 0 and (tmp_path / "first.tsv").read_text() == made
 
 
 def test_doubtful_rows_come_first_and_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from memory_filesystem import MemoryFileSystem
 from typer.testing import CliRunner
 
+from grammar.__main__ import app as grammar_app
 from grammar.finding import to_json
 from grammar.ontology import load
 from grammar.run import Run
@@ -48,7 +50,7 @@ def corpus(tmp_path: Path) -> Path:
 def test_ranges_find_what_the_whole_finds(corpus: Path, tmp_path: Path, size: int) -> None:
     names = ("a.trees", "b.tsv", "c.tsv", "d.trees.gz")
     run = Run([str(corpus / name) for name in names], ontology=load(corpus / "ontology.toml"))
-    wanted = [to_json(finding, checked.row.place) for checked in run for finding in checked.findings]
+    wanted = [to_json(finding, checked.row.place_of(finding)) for checked in run for finding in checked.findings]
 
     counts = check([str(corpus)], str(tmp_path / "out"), range_bytes=size)
 
@@ -115,6 +117,49 @@ def test_utterances_are_cut_as_the_corpus_was(tmp_path: Path) -> None:
         checking.prepare([str(tmp_path / "a.tsv")], str(tmp_path / "out"), tokeniser="words")
 
 
+MIXED = {
+    "bom.trees": b"\xef\xbb\xbf(Play(title(a)))\n(Play(titel(b)))\n",
+    "bytes.trees": b"(Play(title(caf\xe9)))\n(Play(titel(b)))\n\xff(\n",
+    "lines.trees": b"(Play(title(a)))\r\n(Play(titel(b)))\r\n(Play(title(c))\r\n(Play(title(d)))\r\n",
+    "late.trees": b"(Play(title(a)))\n(Play(titel(b)))\n(Play(title(c)))\r\n(Play(title(d)))\r\n(Play(e))\n",
+    "marks.trees": b"# treewright: ignore[E201] wanted so\n# a word more\n\n(Play(titel(a)))\n(Play(titel(b)))\n"
+    b"# treewright: ignore[E999]\n# treewright: ignore-file[E1]\n(Play(title(c))\n(Play(titel(d)))\n"
+    b"# treewright: ignore[E2]\n(Play(titel(e)))\n(Play(titel(f)))\n(Play(title(g))\n",
+    "head.tsv": b"\xef\xbb\xbfid\tutterance\ttree\tignore\r\n1\tplay caf\xc3\xa9\t(Play(titel(caf\xc3\xa9)))\tE201\r\n"
+    b"2\tplay c\t(Play(titel(c)))\t\r\n3\tplay \xe9\t(Play(title(d)))\tE3, E5\r\n4\tplay f\t(Play(title(f)))\tE77\r\n"
+    b"5\tplay g\t(Play(title(h)))\tE77\r\n6\t(Play(title(f)))\r\n",
+    "plain.tsv": b"play a\t(Play(title(a)))\nplay b\t(Play(titel(b)))\nplay \xe9\t(Play(title(c)))\n\n(Play())\n",
+    "a.jsonl": b'\xef\xbb\xbf{"utterance": "play \\u00e9", "tree": "(Play(titel(\\u00e9)))", "ignore": ["E201"]}\r\n'
+    b'{"utterance": "play \\u00e9", "tree": "(Play(titel(\\u00e9)))"}\r\n'
+    b'{"utterance": "a\\tb \xff", "tree": "(Play(title(b)))"}\r\n{"tree": 1}\r\nno json\r\n',
+}
+"""Files in which lines and columns are easily got wrong, with marks and columns that leave findings out."""
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_findings_are_those_of_grammar_check(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The same objects, from the command itself, for ranges of any size; and the same is left out."""
+    path = tmp_path / name
+    path.write_bytes(MIXED[name])
+    (tmp_path / "ontology.toml").write_text('[intents.Play]\ntakes = ["title"]\n[slots.title]\n')
+    told = CliRunner().invoke(grammar_app, ["check", "--json", "--ignore", "E4", str(path)])
+    assert told.exit_code == 1, told.output
+    wanted = [json.loads(line.replace(f"{tmp_path}/", "")) for line in told.stdout.splitlines()]
+    left_out = re.search(r"left out: (\d+) ignored", told.stderr)
+    notes = sorted(line for line in told.stderr.splitlines() if "E999" in line or "E77" in line)
+    plan = checking.prepare([str(path)], str(tmp_path / "out"))
+    for size in (1, 2, 30, 90, 1 << 20):
+        caplog.clear()
+        job = plan.job._replace(build=str(tmp_path / str(size)))
+        reports = [checking.check_range(*one, job) for one in checking.ranges_of(0, plan.sources[0], size)]
+        files = sorted((tmp_path / str(size) / "findings").iterdir())
+        found = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        assert found == wanted, f"ranges of {size} bytes"
+        assert sum(report["ignored"] for report in reports) == int(left_out[1] if left_out else 0)
+    assert sorted(f"{tmp_path}/{line}" for line in caplog.messages) == notes
+    assert len(wanted) > 1 and bool(left_out) == (name in ("marks.trees", "head.tsv", "a.jsonl"))
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -179,8 +224,23 @@ def test_a_corpus_elsewhere(corpus: Path, tmp_path: Path) -> None:
     assert len(MemoryFileSystem.objects) == len(found) + 5, "something is left over"
 
 
+def test_other_counts_are_not_overwritten(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / checking.COUNTS).write_text("{}")
+    with pytest.raises(FileExistsError, match=r"counts\.json is not ours"):
+        check([str(corpus)], str(tmp_path / "out"), overwrite=True)
+
+
 def test_the_command_tells_and_exits_with_1(corpus: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["check", "--input", str(corpus), "--output", str(tmp_path / "out")])
     assert done.exit_code == 1 and "rows checked; findings:" in done.output
     again = CliRunner().invoke(app, ["check", "--input", str(corpus), "--output", str(tmp_path / "out")])
     assert again.exit_code == 2
+
+
+def test_the_command_leaves_out_what_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "a.trees").write_text(
+        "# treewright: ignore[E101]\n(Play(title(a))\n# treewright: ignore[E9]\n(Play())\n"
+    )
+    done = CliRunner().invoke(app, ["check", "--input", str(tmp_path / "a.trees"), "--output", str(tmp_path / "out")])
+    assert done.exit_code == 0 and "findings: 0 (none)" in done.stdout and "left out: 1 ignored" in done.stdout

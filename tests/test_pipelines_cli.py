@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from pipelines.__main__ import app
+from pipelines.commands import door
+from pipelines.samples import generate
+from pipelines.samples.write import write
 
 ROOT = Path(__file__).parent.parent
 
@@ -77,7 +84,17 @@ def test_convert_a_glob_then_verify_and_count(tmp_path: Path) -> None:
         (["--format", "seq", "--input", ".", "--multi-intent", "both"], "the choices are `clauses` and `label`"),
         (["--format", "seq", "--input", ".", "--split-by", "luck"], "the choices are `corpus`, `utterance`"),
         (["--format", "seq", "--input", ".", "--dev-share", "1.5"], "must leave something for train"),
-        (["--format", "seq", "--input", ".", "--ontology", "none.toml"], "none.toml"),
+        (["--format", "seq", "--input", ".", "--ontology", "none.toml"], "cannot read none.toml: No such file"),
+        (
+            ["--format", "seq", "--input", ".", "--map", "no.toml"],
+            "cannot read no.toml: No such file or directory; `--m",
+        ),
+        (["--format", "seq", "--input", ".", "--map", "train/label"], "train/label: not TOML"),
+        (["--format", "seq", "--input", ".", "--split-by", "hash"], "the choices are `corpus`, `utterance`"),
+        (["--format", "seq", "--input", ".", "--shards", "0"], "`--shards 0`: it must be positive"),
+        (["--format", "seq", "--input", ".", "--range-bytes", "0"], "`--range-bytes 0`: it must be positive"),
+        (["--format", "seq", "--input", ".", "--max-rejected", "2"], "`--max-rejected 2`: it is a share"),
+        (["--format", "seq", "--input", ".", "--max-rejected", "-1"], "`--max-rejected -1`: it is a share"),
     ],
 )
 def test_what_cannot_run_exits_with_2(tmp_path: Path, arguments: list[str], says: str) -> None:
@@ -90,6 +107,57 @@ def test_what_cannot_run_exits_with_2(tmp_path: Path, arguments: list[str], says
     )  # fmt: skip
     assert done.returncode == 2 and says in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("damage", ["none", "short", "bytes"])
+@pytest.mark.parametrize("command", [["convert", "--format", "brackets"], ["check"]])
+def test_a_damaged_input_is_named(tmp_path: Path, command: list[str], damage: str, workers: str) -> None:
+    if workers == "2" and damage != "bytes":
+        pytest.skip("one kind is enough where workers are processes")
+    packed = gzip.compress(b"".join(b"play %d\t(Play(title(%d)))\n" % (n, n * n) for n in range(900)))
+    spoilt = {"none": b"play\t(Play())\n", "short": packed[:-30], "bytes": packed[:60] + b"\xff" * 9 + packed[69:]}
+    path = tmp_path / "a.tsv.gz"
+    path.write_bytes(spoilt[damage])
+    done = pipelines(*command, "--input", str(path), "--output", str(tmp_path / "out"), "--workers", workers)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and last.startswith(f"error: {path}: ") and "while running" not in last, done.stderr
+    assert workers == "2" or "Traceback" not in done.stderr
+
+
+def test_a_data_set_without_a_usable_ontology_is_told(tmp_path: Path) -> None:
+    write(generate(30, 1), tmp_path, shards=True)
+    ontology = tmp_path / "shards" / "ontology.toml"
+    for text in ("[intents", None):
+        ontology.unlink() if text is None else ontology.write_text(text, encoding="utf-8")
+        for command in (["stats"], ["sample", "--per-label", "2", "--output", str(tmp_path / "few")]):
+            done = CliRunner().invoke(app, [command[0], str(tmp_path / "shards"), *command[1:]])
+            assert done.exit_code == 2 and f"error: {ontology} cannot be used: " in done.stderr, done.output
+            assert "convert again" in done.stderr and "[Errno" not in done.stderr
+
+
+def test_an_output_of_samples_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "top.tsv").write_text("mine", encoding="utf-8")
+    done = CliRunner().invoke(app, ["samples", "--output", str(tmp_path / "top.tsv"), "--rows", "30"])
+    assert done.exit_code == 2 and "is a file; `--output` takes a directory" in done.stderr
+
+
+def test_options_are_held_against_what_their_message_says(tmp_path: Path) -> None:
+    given = ["--input", str(tmp_path), "--output", str(tmp_path / "out")]
+    for command in (["check", *given], ["annotate", "--model", "m", *given]):
+        for option, value in (("range-bytes", "0"), ("max-rejected", "1.5"), ("max-rejected", "nan"), ("workers", "0")):
+            done = CliRunner().invoke(app, [*command, f"--{option}", value])
+            assert done.exit_code == 2 and f"error: `--{option} {value}`: it " in done.stderr, done.output
+    done = CliRunner().invoke(app, ["merge", "a", "b", "--output", "c", "--shards", "0"])
+    assert done.exit_code == 2 and "`--shards 0`: it must be positive" in done.stderr
+
+
+def test_errors_of_workers_are_told_without_what_beam_puts_around_them() -> None:
+    text = 'Traceback (most recent call last):\n  File "x.py", line 1, in x\n    y: int\nOSError: a.gz: it is damaged'
+    assert door.why(RuntimeError(f"{text}\n\nDuring handling:\n\n{text} [while running 'convert/plan']\n")) == (
+        "a.gz: it is damaged"
+    )
+    assert door.why(ValueError("a.tsv:3: no tree [while running 'check all/plan']")) == "a.tsv:3: no tree"
 
 
 def test_samples_from_end_to_end(tmp_path: Path) -> None:

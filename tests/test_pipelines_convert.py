@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from grammar import shard
 from grammar.ontology import load
 from grammar.tree import Leaf, Tree
-from pipelines import publish, runner
+from pipelines import publish, runner, spill
 from pipelines.convert import Convert, Options, run
 from pipelines.coordinate import coordinate
 from pipelines.formats import expand, plan
@@ -108,17 +109,46 @@ def test_bytes_do_not_depend_on_ranges_or_workers(corpus: Path, tmp_path: Path) 
 def test_too_many_rejected_publishes_nothing(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(TooManyRejected) as error:
         convert(corpus, tmp_path / "out", max_rejected=0.01)
-    assert "1 of 9 rows (11.11%)" in str(error.value) and "R106" in str(error.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+    assert "1 of 9 rows (11.11%) were rejected, more than `--max-rejected 0.01` allows" in str(error.value)
+    assert "R106  train/seq.in:5: words and tags differ in number: 3 words, 2 tags" in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_dead_letters_of_a_run_that_was_stopped_stay_and_nothing_is_converted_again(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TooManyRejected) as error:
+        convert(corpus, tmp_path / "out", max_rejected=0.01)
+    [letters] = re.findall(r"the dead letters are in (.*?); the same command with a larger share", str(error.value))
+    assert [letter["line"] for letter in pq.read_table(letters).to_pylist()] == [5]
+    monkeypatch.setattr(spill, "batches", lambda *_: pytest.fail("a range was converted again"))
+    assert convert(corpus, tmp_path / "out", max_rejected=0.5).rows_out == 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out"]
+
+
+def test_a_corpus_of_which_nothing_is_left_says_why(corpus: Path, tmp_path: Path) -> None:
+    commas = tmp_path / "h.csv"
+    commas.write_text("scenario,intent,answer_annotation\nalarm,set,wake me\n", encoding="utf-8")
+    for allowed in (0.01, 1.0):
+        with pytest.raises(TooManyRejected) as error:
+            run(Options([str(commas)], "hwu64", str(tmp_path / "out"), max_rejected=allowed))
+        assert str(error.value).startswith("all 1 rows were rejected; nothing was published\n")
+        assert "R104  h.csv:1: a field is missing or has the wrong type: the header lacks" in str(error.value)
+        [letters] = re.findall(r"the dead letters are in (.*?); mend", str(error.value))
+        assert pq.read_table(letters).num_rows == 1
+    commas.write_text("scenario;intent;answer_annotation\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no row was converted: the input is empty"):
+        run(Options([str(commas)], "hwu64", str(tmp_path / "out")))
+    assert not list(tmp_path.glob(".out.*.build"))
 
 
 def test_a_data_set_is_replaced_only_on_request(corpus: Path, tmp_path: Path) -> None:
     convert(corpus, tmp_path / "out")
     with pytest.raises(FileExistsError, match="--overwrite"):
         convert(corpus, tmp_path / "out")
-    (tmp_path / "out" / "stale.parquet").touch()
+    (tmp_path / "out" / "dev-00002-of-00003.parquet").touch()
     convert(corpus, tmp_path / "out", overwrite=True)
-    assert not (tmp_path / "out" / "stale.parquet").exists()
+    assert not (tmp_path / "out" / "dev-00002-of-00003.parquet").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out"]
 
 
@@ -157,6 +187,28 @@ def test_a_folder_that_is_no_data_set_is_never_overwritten(corpus: Path, tmp_pat
     with pytest.raises(FileExistsError, match="not overwritten"):
         convert(corpus, corpus, overwrite=True)
     assert (corpus / "train" / "seq.in").exists()
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no json", '{"schema": "2", "shards": []}'])
+def test_a_folder_with_another_manifest_is_never_overwritten(corpus: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / shard.MANIFEST).write_text(text, encoding="utf-8")
+    with pytest.raises(FileExistsError, match=r"manifest\.json is not ours"):
+        convert(corpus, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / shard.MANIFEST).read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("name", ["important", "rejected/letters.jsonl", ".git/HEAD", "pictures/me.png"])
+def test_a_data_set_with_other_files_in_it_is_not_overwritten(corpus: Path, tmp_path: Path, name: str) -> None:
+    convert(corpus, tmp_path / "out")
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match=f"no run writes \\({name}\\)"):
+        convert(corpus, tmp_path / "out", overwrite=True)
+    assert mine.read_text(encoding="utf-8") == "mine"
+    mine.unlink()
+    convert(corpus, tmp_path / "out", overwrite=True)
 
 
 def test_a_flag_that_nobody_knows_is_an_error(corpus: Path, tmp_path: Path) -> None:

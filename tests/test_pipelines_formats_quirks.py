@@ -3,8 +3,11 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from grammar.__main__ import app as grammar_app
 from pipelines.formats import Reading, Source, expand, plan, read
+from pipelines.formats.recognise import recognised
 from pipelines.formats.tags import TagError, decode_tags
 from pipelines.formats.top import convert
 from pipelines.record import Rejection, SlotSpan, Utterance
@@ -185,6 +188,56 @@ def test_a_header_of_a_tsv_is_no_row_and_only_its_first_line(tmp_path):
     for size in (1, 1 << 20):
         rows = [row for range_ in plan(source, size) for row in read(range_)]
         assert [(row.line, row.tree) for row in rows] == [(2, "(P(g(jazz)))"), (3, "tree")]
+
+
+HEADED = {
+    "annotator\tbatch\tutterance\ttree": [["ann", "b1", "play jazz", "(P(g(jazz)))"], ["bo", "", "stop", "(S())"]],
+    "tree\tutterance": [["(P(g(jazz)))", "play jazz"], ["(S())", "stop"]],
+    "id\tutterance\ttree": [["1", "play jazz", "(P(g(jazz)))"], ["2", "stop", "(S())"]],
+    "utterance\ttree\tannotator": [["play jazz", "(P(g(jazz)))", "ann\t2"], ["stop", "(S())", ""]],
+    "utterance\twords\ttree": [["Play!", "play jazz", "(P(g(jazz)))"], ["", "stop", "(S())"]],
+}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("head", HEADED)
+def test_what_annotators_checked_can_be_converted(tmp_path, head, end):
+    path = tmp_path / "a.tsv"
+    lines = [head, *map("\t".join, HEADED[head])]
+    path.write_bytes(b"\xef\xbb\xbf" + "".join(f"{line}{end}" for line in lines).encode())
+    ran = CliRunner().invoke(grammar_app, ["check", "--select", "E1,E3", str(path)])
+    assert ran.exit_code == 0, ran.output
+    [source] = expand([str(path)], "brackets")
+    assert recognised([str(path)]) == "brackets"
+    for size in (1, 1 << 20):
+        rows = [row for range_ in plan(source, size) for row in read(range_)]
+        assert [(row.line, row.text, row.tree) for row in rows] == [
+            (2, "play jazz", "(P(g(jazz)))"),
+            (3, "stop", "(S())"),
+        ]
+
+
+def test_a_header_may_name_splits_and_no_utterance(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("tree\tsplit\n(P(g(jazz)))\tdev\n(P(g(soul)))\t\n(P(g(x)))\tsome\n(P(g(y))\ttest\n(S())\n")
+    [source] = expand([str(path)], "brackets")
+    for size in (1, 1 << 20):
+        first, second, *refused = [row for range_ in plan(source, size) for row in read(range_)]
+        assert (first.split, first.words, second.split, second.words) == ("dev", ["jazz"], "train", ["soul"])
+        assert [(row.line, row.code, row.split) for row in refused] == [
+            (4, "R104", "train"),
+            (5, "R201", "test"),
+            (6, "R112", "train"),
+        ]
+        assert refused[1].raw == "tree\tsplit\n(P(g(y))\ttest"
+
+
+def test_rows_with_too_few_columns_are_told_which_there_are(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"id\tutterance\ttree\n1\tplay\n2\tplay \xff\t(P())\n")
+    [source] = expand([str(tmp_path / "a.tsv")], "brackets")
+    few, odd = [row for range_ in plan(source) for row in read(range_)]
+    assert (few.code, few.reason) == ("R112", "the line has the wrong number of columns: 2 of 3: id, utterance, tree")
+    assert (odd.code, odd.raw) == ("R101", "id\tutterance\ttree\n2\tplay \\xff\t(P())")
 
 
 def test_words_alone_are_an_utterance(tmp_path):

@@ -61,6 +61,13 @@ CORPORA: dict[str, tuple[dict[str, str], list[tuple[str, str]]]] = {
         },
         [("(Play(genre(jazz)))", "(Play(genre(jazz))"), ("(Play(mood(sad)))", "(Play(mood(sad)")],
     ),
+    "brackets by columns": (
+        {
+            "train.tsv": "id\ttree\tutterance\n1\t(Play(mood(calm)))\tplay calm\n2\t(Play(genre(jazz)))\tplay jazz\n",
+            "test.tsv": "utterance\ttree\nplay sad\t(Play(mood(sad)))\nplay folk\t(Play(genre(folk)))\n",
+        },
+        [("(Play(genre(jazz)))", "(Play(genre(jazz))"), ("(Play(mood(sad)))", "(Play(mood(sad)")],
+    ),
     "seq": (
         {
             "train/seq.in": "play calm tunes\nbuy figs\nbuy figs and kale and play calm\nstop\n",
@@ -151,6 +158,7 @@ def mended(text: str, spoil: list[tuple[str, str]]) -> str:
 @pytest.mark.parametrize("format_", CORPORA)
 def test_what_is_mended_comes_out_as_if_the_corpus_had_been_right(format_: str, tmp_path: Path) -> None:
     files, spoil = CORPORA[format_]
+    format_ = format_.partition(" ")[0]
     right = convert(write_corpus(tmp_path / "right", files), format_, tmp_path / "a")
     wrong = convert(write_corpus(tmp_path / "wrong", files, spoil), format_, tmp_path / "b")
     letters = tmp_path / "letters.jsonl"
@@ -164,7 +172,8 @@ def test_what_is_mended_comes_out_as_if_the_corpus_had_been_right(format_: str, 
         row["raw"] = (
             json.dumps(json.loads(mended(row["raw"], flat))) if format_ == "massive" else mended(row["raw"], flat)
         )
-    letters.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    encoding = "utf-8-sig" if format_ in ("seq", "brackets") else "utf-8"  # as some editors write it
+    letters.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding=encoding)
 
     ran = CLI.invoke(app, ["retry", str(tmp_path / "b"), "--mended", str(letters), "--overwrite"])
     assert (ran.exit_code, ran.stderr) == (0, ""), ran.output
@@ -259,7 +268,7 @@ def test_a_bad_line_is_named_and_nothing_is_changed(tmp_path: Path) -> None:
         assert CLI.invoke(app, ["retry", data, *more]).exit_code == 2
     (tmp_path / "letters").write_text("mended", encoding="utf-8")
     ran = CLI.invoke(app, ["retry", data, "--write-out", str(tmp_path / "letters")])
-    assert ran.exit_code == 2 and "may have been mended" in ran.stderr
+    assert ran.exit_code == 2 and "may have been edited" in ran.stderr
     manifest = json.loads((Path(data) / "manifest.json").read_text(encoding="utf-8"))
     for options, message in (
         ({"merged": []}, "merged from another data set"),

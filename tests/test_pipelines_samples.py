@@ -152,3 +152,15 @@ def test_the_manifest_of_shards_is_whole_and_needs_neither_beam_nor_lark(tmp_pat
     manifest = shard.read_manifest(tmp_path / "shards")
     assert manifest.grammar_sha256 == shard.grammar_sha256()
     assert set(manifest.versions) == {"treewright", "python", "pyarrow"}
+
+
+def test_samples_replace_a_data_set_and_nothing_else(tmp_path: Path) -> None:
+    for _ in range(2):
+        write(generate(60, 1), tmp_path, shards=True)
+    mine = tmp_path / "shards" / "important"
+    mine.write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="no run writes \\(important\\)"):
+        write(generate(60, 1), tmp_path, shards=True)
+    with pytest.raises(FileExistsError, match="is a file; `--output` takes a directory"):
+        write(generate(60, 1), mine)
+    assert mine.read_text(encoding="utf-8") == "mine"

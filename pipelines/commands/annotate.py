@@ -34,13 +34,15 @@ def annotate(
     batch_size: Annotated[int, typer.Option(help="Utterances that go through the network together.")] = 128,
     threads: Annotated[int, typer.Option(help="Threads of each worker.")] = 1,
     range_bytes: Annotated[
-        int,
+        int | None,
         typer.Option(help="Size of the pieces that workers take, a shard each; default 1 MiB, more for large inputs."),
-    ] = 0,
+    ] = None,
     max_rejected: Annotated[
         float, typer.Option(help="Publish nothing if a larger share of the lines is no utterance.")
     ] = 0.01,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace annotations that stand there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace annotations, and a file for annotators, that stand there.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing: print files, ranges, and an estimate from a sample.")
     ] = False,
@@ -56,13 +58,10 @@ def annotate(
     Model, input and output may be on any Beam filesystem (`gs://`, `s3://`, `hdfs://`). Check the shards with
     `python -m grammar check annotated/*.parquet`. Options that are not listed go to Beam.
     """
-    if min(batch_size, threads, workers, budget) < 1 or range_bytes < 0:
-        door.stop("`--batch-size`, `--threads`, `--range-bytes`, `--workers` and `--budget` must be positive")
-
-    import logging
-
-    logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
-    from pipelines import dry, storage
+    door.positive(batch_size=batch_size, threads=threads, range_bytes=range_bytes, workers=workers, budget=budget)
+    door.share(max_rejected=max_rejected)
+    door.notes()
+    from pipelines import dry
     from pipelines.annotate import Options, describe, prepare, run
     from pipelines.uncertainty import choose, tsv
 
@@ -77,7 +76,7 @@ def annotate(
             column=column,
             batch_size=batch_size,
             threads=threads,
-            range_bytes=range_bytes,
+            range_bytes=range_bytes or 0,
             max_rejected=max_rejected,
             overwrite=overwrite,
             runner=runner,
@@ -88,13 +87,15 @@ def annotate(
             plan = describe(prepare(options))
             dry.show(plan, as_json, f"model {plan['model'][:16]}", "a shard each")
             return
+        if for_annotators:
+            door.may_write(for_annotators, overwrite)
         done = run(options)
         if for_annotators:
             rows = choose(output, budget)
-            storage.write(for_annotators, tsv(rows).encode())
+            door.write(for_annotators, [tsv(rows)], overwrite)
             print(f"{for_annotators}: {len(rows):,} rows for annotators", file=sys.stderr)
     except (ValueError, OSError, RuntimeError) as error:
-        door.stop(str(error))
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps(done, indent=2, ensure_ascii=False))
         return

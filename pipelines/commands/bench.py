@@ -44,7 +44,7 @@ def bench(
         print(error)
         raise typer.Exit(1) from error
     except (OSError, RuntimeError) as error:
-        door.stop(str(error))
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps(result))
         return

@@ -28,8 +28,8 @@ def check(
     ] = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace findings that stand there.")] = False,
     range_bytes: Annotated[
-        int, typer.Option(help="Size of the pieces that workers take; default 16 MiB, more for large inputs.")
-    ] = 0,
+        int | None, typer.Option(help="Size of the pieces that workers take; default 16 MiB, more for large inputs.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing: print files, ranges, and an estimate from a sample.")
     ] = False,
@@ -41,14 +41,13 @@ def check(
 
     Example: `python -m pipelines check --input 'gs://corpus/*.tsv' --output gs://corpus/out --runner FlinkRunner`
 
-    Each row is checked as `python -m grammar check` does it. Findings and rates appear at once or not at all, and a run
-    that died goes on where it was. Exits with 1 if anything is found. Options that are not listed go to Beam.
+    Each row is checked as `python -m grammar check` does it, and what is ignored beside a tree (comments, a column
+    `ignore`) is left out. Findings and rates appear at once or not at all, and a run that died goes on where it was.
+    Exits with 1 if anything is found. Options that are not listed go to Beam.
     """
-    if workers < 1 or range_bytes < 0:
-        door.stop("`--workers` and `--range-bytes` must be positive")
-    import logging
-
-    logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
+    door.positive(workers=workers, range_bytes=range_bytes)
+    door.share(max_rejected=max_rejected)
+    door.notes()
     from pipelines import dry
     from pipelines.checking import check as run
     from pipelines.checking import describe, prepare
@@ -57,17 +56,19 @@ def check(
     try:
         given = flags(runner, workers, context.args)
         if dry_run:
-            plan = describe(prepare(input_, output, ontology, range_bytes, tokeniser))
+            plan = describe(prepare(input_, output, ontology, range_bytes or 0, tokeniser))
             dry.show(plan, as_json)
             return
-        counts = run(input_, output, ontology, range_bytes, overwrite, given, max_rejected, tokeniser)
+        counts = run(input_, output, ontology, range_bytes or 0, overwrite, given, max_rejected, tokeniser)
     except (ValueError, OSError, RuntimeError) as error:
-        door.stop(str(error))
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps(counts, indent=2, ensure_ascii=False))
     else:
         codes = ", ".join(f"{code} {number:,}" for code, number in counts["codes"].items()) or "none"
         print(f"{output}: {counts['rows']:,} rows checked; findings: {counts['findings']:,} ({codes})")
         print(f"rows with findings: {counts['rows_with_findings']:,} ({counts['rate']:.2%})")
+        if counts["ignored"]:
+            print(f"left out: {counts['ignored']:,} ignored")
     if counts["findings"]:
         raise typer.Exit(1)

@@ -13,14 +13,13 @@ def compare(left: DataSet, right: DataSet, as_json: Json = False) -> None:
 
     Example: `python -m pipelines compare shards/snips shards/snips-json`
     """
-    from grammar.shard import ShardError
     from pipelines.compare import compare as pair
     from pipelines.compare import utterances
 
     try:
         counts = pair(utterances(left), utterances(right)).to_json()
-    except ShardError as error:
-        door.stop(str(error))
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps(counts, indent=2, ensure_ascii=False))
         return

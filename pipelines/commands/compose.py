@@ -43,7 +43,6 @@ def compose(
     the rows of the corpus stay as they are. The built-in glue is English: for another language give a TOML file with
     `joins`, and if you like `values`, `openers`, `fillers`, `closers` and `filled`.
     """
-    from grammar.shard import ShardError
     from pipelines import glue as inventories
     from pipelines.compose import Recipe
     from pipelines.composing import compose as run
@@ -51,8 +50,7 @@ def compose(
     least, _, most = clauses.partition("..")
     if not least.isdecimal() or not (most or least).isdecimal():
         door.stop(f"`--clauses {clauses}`: two numbers, such as `2..3`, or one")
-    if workers < 1:
-        door.stop("`--workers` must be positive")
+    door.positive(workers=workers)
     try:
         recipe = Recipe(
             rate=rate,
@@ -65,8 +63,8 @@ def compose(
             glue=inventories.load(glue),
         )
         manifest = run(directory, output, recipe, split or (), overwrite, workers)
-    except (ShardError, ValueError, OSError) as error:
-        door.stop(str(error))
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps({"rows_composed": manifest.rows_composed, "splits": manifest.splits}))
         return

@@ -68,8 +68,8 @@ def convert(
         ),
     ] = "",
     shards: Annotated[
-        int, typer.Option(help="Shards of each split; default: one per 32 MiB of input.", show_default=False)
-    ] = 0,
+        int | None, typer.Option(help="Shards of each split; default: one per 32 MiB of input.", show_default=False)
+    ] = None,
     map_: Annotated[
         str, typer.Option("--map", metavar="FILE.toml", help="New names for intents and slots; false drops one.")
     ] = "",
@@ -79,8 +79,8 @@ def convert(
     max_rejected: Annotated[float, typer.Option(help="Publish nothing if a larger share of rows is rejected.")] = 0.01,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands there.")] = False,
     range_bytes: Annotated[
-        int, typer.Option(help="Size of the pieces that workers take; default: 16 MiB.", show_default=False)
-    ] = 0,
+        int | None, typer.Option(help="Size of the pieces that workers take; default: 16 MiB.", show_default=False)
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing: print files, ranges, shards and estimated sizes.")
     ] = False,
@@ -99,7 +99,6 @@ def convert(
     """
     if multi_intent not in ("clauses", "label"):
         door.stop(f"`--multi-intent {multi_intent}`: the choices are `clauses` and `label`")
-    split_by = "utterance" if split_by == "hash" else split_by  # its name in earlier versions
     if split_by not in ("corpus", "utterance", "template", "shape", "domain", "value"):
         door.stop(
             f"`--split-by {split_by}`: the choices are `corpus`, `utterance`, `template`, `shape`, `domain` and `value`"
@@ -116,18 +115,10 @@ def convert(
         door.stop(f"`--notation {notation}`: the choices are `compact` and `plain`")
     if not 0 <= min_judgment <= 1 or fill < 1:
         door.stop("`--min-judgment` is a share between 0 and 1, `--fill` at least 1")
-    if shards < 0 or workers < 1 or range_bytes < 0:
-        door.stop("`--shards`, `--workers` and `--range-bytes` must be positive")
+    door.positive(shards=shards, workers=workers, range_bytes=range_bytes)
+    door.share(max_rejected=max_rejected)
 
-    import logging
-
-    logging.getLogger().setLevel(logging.ERROR)  # Beam tells of optional packages while it is imported
-    notes = logging.StreamHandler()
-    notes.setFormatter(logging.Formatter("note: %(message)s"))
-    ours = logging.getLogger("pipelines")
-    ours.addHandler(notes)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
+    door.notes()
     from pipelines import dry
     from pipelines.convert import Options, describe, prepare, run
     from pipelines.formats import Reading
@@ -149,10 +140,10 @@ def convert(
             if split_by == "corpus" and dev_share is None
             else Dealing(split_by, dev, test, tuple(dev_domain or ()), tuple(test_domain or ())),
             ontology=ontology,
-            shards=shards,
+            shards=shards or 0,
             max_rejected=max_rejected,
             overwrite=overwrite,
-            range_bytes=range_bytes,
+            range_bytes=range_bytes or 0,
             runner=runner,
             workers=workers,
             beam=context.args,
@@ -164,7 +155,7 @@ def convert(
             return
         manifest = run(options)
     except (ValueError, OSError, RuntimeError) as error:
-        door.stop(str(error))
+        door.stop(door.why(error))
     if as_json:
         print(manifest.dumps(), end="")
         return

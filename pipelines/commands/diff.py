@@ -21,14 +21,13 @@ def diff(
 
     Exits with 1 if they differ.
     """
-    from grammar.shard import ShardError
     from pipelines.diff import diff as compare
     from pipelines.diff import differ
 
     try:
         found = compare(old, new, examples)
-    except (ShardError, OSError) as error:
-        door.stop(str(error))
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:

@@ -29,14 +29,13 @@ def export(
     Everything that is written is read back and compared. Rows that the format cannot hold are in `refused.jsonl`,
     each with its reason. Exit 1 if a row comes back changed for a reason that the format does not declare.
     """
-    from grammar.shard import ShardError
     from pipelines.export import export as write
     from pipelines.export import lines_of
 
     try:
         report = write(shards, format_, output, variant, overwrite)
-    except (ShardError, ValueError, OSError) as error:
-        door.stop(str(error))
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     if as_json:
         print(report.dumps())
     else:

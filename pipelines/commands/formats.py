@@ -96,7 +96,7 @@ def _recognise(paths: list[str], as_json: bool) -> None:
     try:
         verdicts = list(recognise(paths, FORMATS.values()))
     except (ValueError, OSError) as error:
-        door.stop(str(error))
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps([verdict._asdict() for verdict in verdicts], indent=2, ensure_ascii=False))
     else:

@@ -14,7 +14,9 @@ def merge(
     directories: Annotated[list[str], typer.Argument(metavar="DIR...", help="Two data sets or more.")],
     output: Annotated[str, typer.Option(help="The data set to make. It appears whole at the end, or not at all.")],
     corpus: Annotated[str, typer.Option(help="Its name; default: the name of the output.")] = "",
-    shards: Annotated[int, typer.Option(help="Shards of each split; default: as many as the old ones have.")] = 0,
+    shards: Annotated[
+        int | None, typer.Option(help="Shards of each split; default: as many as the old ones have.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that stands there.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -25,15 +27,13 @@ def merge(
     Two rows with one id are an error, and so are words that were cut in different ways. The rows come out as one
     conversion of all the inputs would write them.
     """
-    from grammar.shard import ShardError
     from pipelines.merge import merge as run
 
-    if shards < 0:
-        door.stop("`--shards` must be positive")
+    door.positive(shards=shards)
     try:
-        manifest = run(directories, output, corpus, shards, overwrite)
-    except (ShardError, ValueError, OSError) as error:
-        door.stop(str(error))
+        manifest = run(directories, output, corpus, shards or 0, overwrite)
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     if as_json:
         print(manifest.dumps(), end="")
         return

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,17 +39,18 @@ def retry(
     letter; `"drop": true` gives it up for good (R211). Format, options, map and ontology are those of the data set;
     ids stay, and so does the number of rows in. Exit 1 if a mended letter is refused again.
     """
-    from grammar.shard import ShardError
     from pipelines import retry as run
 
     if bool(write_out) == bool(mended):
         door.stop("give either `--write-out FILE` or `--mended FILE`")
     try:
         if write_out:
-            lines = run.write_out(str(directory), code or ())
-            count = _write(lines, write_out, overwrite)
-            if write_out != "-":
-                print(json.dumps({"letters": count}) if as_json else f"{write_out}: {count:,} letters")
+            lines = (f"{line}\n" for line in run.write_out(str(directory), code or ()))
+            if write_out == "-":
+                sys.stdout.writelines(lines)
+                return
+            count = door.write(write_out, lines, overwrite)
+            print(json.dumps({"letters": count}) if as_json else f"{write_out}: {count:,} letters")
             return
         if code:
             door.stop("`--code` goes with `--write-out`")
@@ -62,8 +60,8 @@ def retry(
         with source:
             name = "<stdin>" if mended == "-" else mended
             outcome = run.mend(str(directory), source, name, output or str(directory), overwrite)
-    except (ShardError, ValueError, OSError) as error:
-        door.stop(str(error))
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     manifest, again = outcome.manifest, sum(outcome.rejected.values())
     if as_json:
         said = outcome._asdict() | {"manifest": json.loads(manifest.dumps())}
@@ -77,26 +75,3 @@ def retry(
         print(f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out, {manifest.rows_rejected:,} rejected")
     if again:
         raise typer.Exit(1)
-
-
-def _write(lines: Iterable[str], target: str, overwrite: bool) -> int:
-    """Write lines, at once or not at all; how many there were."""
-    count = 0
-    if target == "-":
-        for line in lines:
-            print(line)
-            count += 1
-        return count
-    path = Path(target)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists, and may have been mended; give `--overwrite` to replace it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            for line in lines:
-                file.write(f"{line}\n")
-                count += 1
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count

@@ -27,13 +27,12 @@ def sample(
 
     Rows come in the order of a hash of seed and id; one is kept while an intent or slot of it has fewer than N.
     """
-    from grammar.shard import ShardError
     from pipelines.low_resource import draw
 
     try:
         manifest = draw(str(directory), output, per_label, seed, split or ("train",), overwrite)
-    except (ShardError, ValueError, OSError) as error:
-        door.stop(str(error))
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     if as_json:
         print(manifest.dumps(), end="")
         return

@@ -32,21 +32,19 @@ def samples(
     from pipelines.samples.write import write
 
     if compare:
-        from grammar.shard import ShardError
         from pipelines.samples.compare import against_gold
 
         try:
             same, total, differing = against_gold(output / "gold", compare)
-        except (ShardError, OSError) as error:
-            door.stop(str(error))
+        except (ValueError, OSError) as error:
+            door.stop(door.why(error))
         for line in differing[:10]:
             print(line)
         print(f"converted = gold: {same:,} of {total:,}")
         raise typer.Exit(0 if same == total else 1)
-    if rows < 1:
-        door.stop("`--rows` must be positive")
+    door.positive(rows=rows)
     try:
         written = write(generate(rows, seed), output, shards)
     except (ValueError, OSError) as error:
-        door.stop(str(error))
+        door.stop(door.why(error))
     print(f"{output}: " + ", ".join(f"{split} {n:,}" for split, n in written.items()))

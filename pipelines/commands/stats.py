@@ -10,13 +10,12 @@ from pipelines.commands.door import DataSet, Json
 
 def stats(directory: DataSet, as_json: Json = False) -> None:
     """Count what a data set holds: rows, intents, slots, words, depth and actions of each split."""
-    from grammar.shard import ShardError
     from pipelines.stats import describe, table
 
     try:
         counts = describe(directory)
-    except ShardError as error:
-        door.stop(str(error))
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps(counts, indent=2, ensure_ascii=False))
     else:

@@ -15,13 +15,12 @@ def verify(directory: DataSet, as_json: Json = False) -> None:
 
     Exits with 1 if anything is wrong.
     """
-    from grammar.shard import ShardError
     from pipelines.verify import verify as examine
 
     try:
         rows, findings = examine(directory)
-    except ShardError as error:
-        door.stop(str(error))
+    except (ValueError, OSError) as error:
+        door.stop(door.why(error))
     if as_json:
         print(json.dumps({"rows": rows, "findings": findings}, indent=2, ensure_ascii=False))
     else:

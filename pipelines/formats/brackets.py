@@ -6,12 +6,14 @@ r"""Trees of our own language, alone or beside their utterance.
     party.jsonl   {"id": "7", "utterance": "play music", "tree": "(PlayMusicIntent(MediaType(music)))"}
     -> Utterance(text="play music", words=["play", "music"], tree="(PlayMusicIntent(MediaType(music)))")
 
-Without an utterance the leaves are its words. A TSV line is cut at its first tab; a first line `utterance<TAB>tree`
-is a header. JSONL may also give `words` (the utterance already cut, or in its place), `positions` (of the leaves),
-`split`, `domain` and `locale`. Where positions are not given, `pipelines.trees` finds them.
+Without an utterance the leaves are its words. A table is read as `python -m grammar check` reads it: a first line with
+a column `tree` names the columns, of which `words`, `utterance` and `split` are looked at; without one a line is
+utterance and tree, cut at its first tab. JSONL may also give `words` (the utterance already cut, or in its place),
+`positions` (of the leaves), `split`, `domain` and `locale`. Where positions are not given, `pipelines.trees` finds
+them. `raw` of a dead letter has the header above the row, where it names other columns than utterance and tree.
 
-Refused: R101 bytes, R102 no words, R103 not a JSON object, R104 field missing or of the wrong type, R112 no tab,
-R201 a tree without utterance that cannot be read.
+Refused: R101 bytes, R102 no words, R103 not a JSON object, R104 field missing or of the wrong type, R112 columns
+missing, R201 a tree without utterance that cannot be read.
 Source: `grammar/README.md`.
 """
 
@@ -23,16 +25,28 @@ from collections.abc import Iterator
 from typing import Any
 
 from grammar import words as tokenisers
+from grammar.rows import PLAIN_TSV, LineReader
 from pipelines.formats.files import SPLITS
 from pipelines.formats.format import Format, Writer
 from pipelines.formats.head import Guess, Head
-from pipelines.formats.lines import Range, Source, decode, numbered, plan_lines, plan_whole, shown, whole
+from pipelines.formats.lines import (
+    BOM,
+    Range,
+    Source,
+    bare,
+    decode,
+    numbered,
+    open_file,
+    plan_lines,
+    plan_whole,
+    shown,
+    whole,
+)
 from pipelines.formats.save import save_lines
 from pipelines.record import Example, Rejection, Utterance
 from pipelines.storage import plain
 
 _JSON = (".jsonl", ".json", ".ndjson")
-_HEADER = b"utterance\ttree"
 _TREE = re.compile(r"\([^\s()]+(\(|\))")
 _TEXTS = ("utterance", "tree", "split", "domain", "locale")
 
@@ -48,12 +62,43 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
     if plain(source.path).endswith(".tree"):
         yield _line(source, 1, whole(source.path))
         return
-    table = plain(source.path).endswith((".tsv", *_JSON))  # where `#` may begin an utterance
+    if plain(source.path).endswith(".tsv"):
+        yield from _table(range_)
+        return
+    comments = not plain(source.path).endswith(_JSON)
     for number, line in numbered(range_):
-        if number == 1 and line == _HEADER and plain(source.path).endswith(".tsv"):
-            continue
-        if line.strip() and (table or not line.startswith(b"#")):
+        if line.strip() and not (comments and line.startswith(b"#")):
             yield _line(source, number, line)
+
+
+def _table(range_: Range) -> Iterator[Utterance | Rejection]:
+    """The rows of a table; what its columns are is for the checker's reader to say."""
+    source, reader = range_.source, LineReader(range_.source.file, "tsv")
+    if range_.start:
+        with open_file(source.path) as file:
+            reader.row(1, bare(file.readline().removeprefix(BOM)).decode("utf-8", "surrogateescape"))
+    for number, line in numbered(range_):
+        text, begins = decode(line), reader.columns is None
+        row = reader.row(number, line.decode("utf-8", "surrogateescape") if text is None else text)
+        if not line.strip() or (begins and row.text is None and row.problem is None):
+            continue  # a blank line, or the header
+        columns = reader.columns or PLAIN_TSV
+        raw = shown(line) if text is None else text
+        if columns != PLAIN_TSV:
+            raw = "\t".join(columns) + f"\n{raw}"
+        split = row.split or ""
+        if text is None:
+            yield source.reject(number, "R101", raw)
+        elif row.text is None:
+            has = f"{text.count(chr(9)) + 1} of {len(columns)}: {', '.join(columns)}"
+            has = has if columns != PLAIN_TSV else "no tab between utterance and tree"
+            yield source.reject(number, "R112", raw, has)
+        elif split and split not in SPLITS:
+            yield source.reject(number, "R104", raw, f"`split` is `{split}`")
+        elif row.utterance is None:
+            yield _alone(source, number, row.text, raw, SPLITS.get(split, ""))
+        else:
+            yield _pair(source, number, str(row.utterance), row.text, raw, {"split": split})
 
 
 def _line(source: Source, number: int, line: bytes) -> Utterance | Rejection:
@@ -62,37 +107,32 @@ def _line(source: Source, number: int, line: bytes) -> Utterance | Rejection:
         return source.reject(number, "R101", shown(line))
     if plain(source.path).endswith(_JSON):
         return _json(source, number, text)
-    if not plain(source.path).endswith(".tsv"):
-        return _alone(source, number, text)
-    utterance, tab, tree = text.partition("\t")
-    if not tab:
-        return source.reject(number, "R112", text, "no tab between utterance and tree")
-    return _pair(source, number, utterance, tree, text)
+    return _alone(source, number, text, text)
 
 
-def _alone(source: Source, number: int, text: str) -> Utterance | Rejection:
+def _alone(source: Source, number: int, text: str, raw: str, split: str = "") -> Utterance | Rejection:
     from pipelines.trees import TreeError, read_tree
 
     try:
         tree = read_tree(text)
     except TreeError as error:
-        return source.reject(number, error.code, text, str(error), findings=error.findings)
+        return source.reject(number, error.code, raw, str(error), split, error.findings)
     found = tree.words()
     if not found:
-        return source.reject(number, "R102", text)
+        return source.reject(number, "R102", raw, split=split)
     positions = list(range(len(found)))
     return Utterance(
         corpus=source.corpus,
         file=source.file,
         line=number,
-        split=source.split,
+        split=split or source.split,
         text=" ".join(found),
         words=found,
         intents=[],
         spans=[],
         tree=str(tree),
         positions=positions,
-        raw=text,
+        raw=raw,
         made=tree,
     )
 
@@ -158,8 +198,13 @@ def recognise(head: Head) -> Guess | None:
     """JSON with `tree`, or lines that begin with a bracket, alone or after a tab."""
     if head.rows:
         return Guess(3, "JSON lines with `tree`") if isinstance(head.first.get("tree"), str) else None
-    lines = [line for line in head.lines if not line.startswith("#")][:20]
-    trees = [_TREE.match(line.rpartition("\t")[2].strip()) for line in lines if line.encode() != _HEADER]
+    if head.name.endswith(".tsv"):
+        reader = LineReader(head.name, "tsv")
+        rows = [reader.row(number, line) for number, line in enumerate(head.lines[:20], 1)]
+        texts = [row.text or "" for row in rows if row.text is not None or row.problem]
+    else:
+        texts = [line.rpartition("\t")[2] for line in head.lines if not line.startswith("#")][:20]
+    trees = [_TREE.match(text.strip()) for text in texts]
     if not trees or sum(map(bool, trees)) * 2 < len(trees):
         return None
     return Guess(2, "trees in round brackets, the word of a leaf in its own")
@@ -167,7 +212,7 @@ def recognise(head: Head) -> Guess | None:
 
 FORMAT = Format(
     name="brackets",
-    summary="trees of our own language: .trees, .tree, utterance<TAB>tree in .tsv, .jsonl",
+    summary="trees of our own language: .trees, .tree, .tsv with utterance<TAB>tree or a header, .jsonl",
     patterns=("*.trees", "*.tree", "*.tsv", "*.jsonl"),
     plan=plan,
     read=read,

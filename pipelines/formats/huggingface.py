@@ -38,7 +38,6 @@ _TOKENS = ("tokens", "words")
 _TAGS = ("ner_tags", "slot_tags", "slots", "tags")
 _INTENTS = ("intent", "intents", "label", "labels")
 _ORDER = ("id", "text", "tokens", "ner_tags", "intent", "domain", "locale")
-_PLAIN = ("text", "domain", "locale")
 _BATCH = 8192
 
 

@@ -49,7 +49,8 @@ def read(range_: Range) -> Iterator[Utterance | Rejection]:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=";")
     header = [name.strip() for name in next(rows, [])]
     if not set(_NEEDED) <= set(header):
-        yield source.reject(1, "R104", ";".join(header), f"the header lacks {', '.join({*_NEEDED} - {*header})}")
+        lacks = ", ".join(f"`{name}`" for name in _NEEDED if name not in header)
+        yield source.reject(1, "R104", ";".join(header), f"the header lacks {lacks}; `;` stands between columns")
         return
     before = rows.line_num
     for columns in rows:

@@ -28,8 +28,17 @@ def write(samples: Iterable[Sample], directory: str | Path, shards: bool = False
 
     Returns:
         Rows of each split.
+
+    Raises:
+        FileExistsError: `directory` is a file, or its `shards/` is not a data set and would be replaced.
     """
     root = Path(directory)
+    if root.exists() and not root.is_dir():
+        raise FileExistsError(f"{root} is a file; `--output` takes a directory")
+    if shards:
+        from pipelines.publish import make_room
+
+        make_room(root / "shards", overwrite=True)
     dealt: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     counts = Counts()
     for sample in samples:
