@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from grammar.encoding import wide
 from grammar.finding import Place
 from grammar.ontology import Ontology, load
 from grammar.rows import FORMS, FileError, LineReader, Names, Row, as_text, is_utterance, unreadable
@@ -79,6 +80,9 @@ def read(path: str, form: str | None = None, names: Names | None = None, cut: bo
     with opened(path) as file:
         if form == "tree":
             data = file.read(LONGEST if cut else -1)
+            if encoding := wide(data):
+                yield other_encoding(name, "tree", data, encoding)
+                return
             size = len(data) + (skip(file, b"") if len(data) == LONGEST else 0)
             text, marked = decode(data, first=True)
             place = Place(name, 1, text)
@@ -88,6 +92,9 @@ def read(path: str, form: str | None = None, names: Names | None = None, cut: bo
                 yield Row(place, "tree", text, text, marked=marked)
             return
         for number, (line, size) in enumerate(_lines(file, LONGEST if cut else -1), 1):
+            if number == 1 and (encoding := wide(line)):
+                yield other_encoding(name, reader.form or "trees", line, encoding)
+                return
             raw, marked = decode(line.removesuffix(b"\n"), first=number == 1)
             if size > len(line):
                 yield too_long(Place(name, number, raw[:200]), reader.form or "trees", size)
@@ -124,6 +131,14 @@ def decode(data: bytes, first: bool) -> tuple[str, bool]:
 def too_long(place: Place, form: str, size: int) -> Row:
     span = Span(0, len(place.source))
     return Row(place, form, place.source, problem=finding("E113", span, size=size))
+
+
+def other_encoding(path: str, form: str, data: bytes, encoding: str) -> Row:
+    """The one row that stands for a file of UTF-16, given its begin: cut at bytes 0A, its lines would be nonsense."""
+    seen = data[:400].decode(encoding, "ignore").split("\n")[0].rstrip("\r")
+    what = f"the file is {encoding.upper()}, not UTF-8"
+    problem = finding("E503", Span(0, len(seen)), what=what, encoding=encoding)
+    return Row(Place(path, 1, seen), form, decode(data[:400], first=False)[0], problem=problem)
 
 
 @contextmanager

@@ -409,9 +409,10 @@ TABLE = (
     Rule(
         "E503",
         "not UTF-8",
-        "{bytes} {is_are} no UTF-8",
-        "the file, or a part of it, is in another encoding; convert it, such as with `iconv -f latin1 -t utf-8`",
-        "All text is UTF-8. What the bytes were meant to be cannot be known from them alone.",
+        "{what}",
+        "the file, or a part of it, is in another encoding; convert it, such as with `iconv -f {encoding} -t utf-8`",
+        "All text is UTF-8. What the bytes were meant to be cannot be known from them alone. A file of UTF-16 is "
+        "named once and not read; in a file with other bytes nothing is mended.",
         "play Caf\udce9\t(PlayMusicIntent(Title(Caf\udce9)))\n",
         "play Caf\u00e9\t(PlayMusicIntent(Title(Caf\u00e9)))\n",
         form="tsv",

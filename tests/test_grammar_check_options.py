@@ -312,3 +312,39 @@ def test_fix_leaves_trees_without_findings_byte_for_byte(rows: list[tuple[Tree, 
         assert old == new or number in bad
     run("a.trees", "--fix", "--unsafe-fixes", "--ignore", "E502")
     assert Path("a.trees").read_bytes() == once
+
+
+# --- other encodings
+
+ROW = "play caf\u00e9\t(PlayMusicIntent(MediaType(caf\u00e9)))\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("rows", [3, 6_000])  # the second is read in blocks
+def test_a_file_of_utf_16_is_one_finding_and_stays_as_it_is(encoding: str, rows: int) -> None:
+    data = (ROW * rows).encode(encoding)
+    Path("a.tsv").write_bytes(data)
+    assert found("a.tsv") == ["1 E503"]
+    result = run("a.tsv", "--fix", "--unsafe-fixes")
+    assert result.exit_code == 1 and "0 findings fixed" in result.stderr
+    assert f"iconv -f {encoding.replace('6-', '6')} -t utf-8" in result.stdout
+    assert "1 | play caf\u00e9    (PlayMusicIntent" in result.stdout
+    assert Path("a.tsv").read_bytes() == data
+    piped = run("-", "--fix", "--as", "tsv", stdin=data)
+    assert piped.stdout_bytes == data
+    for command in (["format", "--check"], ["infer"]):
+        refused = CliRunner().invoke(app, [*command, "a.tsv"])
+        assert refused.exit_code == 2 and "a.tsv: the file is UTF-" in refused.stderr
+
+
+def test_nothing_is_mended_in_a_file_with_bytes_of_another_encoding() -> None:
+    # In Shift-JIS the second byte of this letter is that of a backslash, which would be doubled.
+    data = "(a(b) c)\n(a(\u8868))\n".encode("shift-jis")
+    for name in ("a.trees", "-"):
+        Path("a.trees").write_bytes(data)
+        result = run(name, "--fix", "--unsafe-fixes", "--select", "E1", stdin=data)
+        assert ":2: not UTF-8, so nothing is mended in this file" in result.stderr
+        assert (result.stdout_bytes if name == "-" else Path("a.trees").read_bytes()) == data
+    write("a.trees", "(a(b) c)\n(a(\udced\udca0\udcbc\udced\udcbe\udcb5))\n")  # halves that are put together
+    run("a.trees", "--fix")
+    assert Path("a.trees").read_text("utf-8") == "(a(b) (c))\n(a(\U0001f3b5))\n"

@@ -45,6 +45,8 @@ def lines(path: str, form: str | None) -> Iterator[Row]:
 
 
 def refuse_other_encodings(row: Row) -> None:
+    if row.problem and row.problem.code == "E503":
+        fail(f"{row.place.path}: {row.problem.message}; {row.problem.help}")
     if wrong := _NOT_UTF_8.search(row.raw):
         byte = ord(wrong[0]) - 0xDC00
         fail(

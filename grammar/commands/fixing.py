@@ -10,7 +10,8 @@ import typer
 
 from grammar.checker import check
 from grammar.commands import door
-from grammar.files import ontology_beside
+from grammar.encoding import is_utf_8
+from grammar.files import ontology_beside, opened
 from grammar.fixes import mend
 from grammar.ontology import Ontology
 from grammar.rewrite import changed, diff, encode, replace
@@ -40,6 +41,10 @@ def fix(make_run: Callable[[], Run], sieve: Callable[[], Sieve], unsafe: bool, o
                 rows[path].setdefault(checked.row.place.line, []).append(finding.code)
     fixed: Counter[str] = Counter()
     for path, lines in rows.items():
+        if lines and (line := _other_bytes(path)):
+            name = "<stdin>" if path == "-" else path
+            door.note(f"{name}:{line}: not UTF-8, so nothing is mended in this file; convert it first")
+            lines = {}
         if lines:
             fixed += _file(path, lines, run, keep, unsafe, only_show)
         elif path == "-" and not only_show:
@@ -72,6 +77,19 @@ def _file(path: str, lines: dict[int, list[str]], run: Run, keep: Sieve, unsafe:
     else:
         replace(path, (new for _, new in pairs))
     return fixed
+
+
+def _other_bytes(path: str) -> int:
+    """The first line with bytes that are no UTF-8; 0 where there is none.
+
+    In other encodings a byte that looks like a backslash or a blank may be half a letter.
+    """
+    door.rewind(path)
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.isascii() and not is_utf_8(line.decode("utf-8", "surrogateescape")):
+                return number
+    return 0
 
 
 def _mended(
