@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Form
+from grammar.commands.door import Form, Overwrite
 from grammar.infer import FUNCTIONS
 from grammar.words import TOKENISERS
 
@@ -36,6 +36,7 @@ def agree(
     adjudicate: Annotated[
         Path | None, typer.Option(help="Write a file to settle them in: `.jsonl`, `.tsv`, or `.trees` with comments.")
     ] = None,
+    overwrite: Overwrite = False,
     function: Annotated[
         list[str] | None, typer.Option(help=f"A label that joins clauses, besides {', '.join(sorted(FUNCTIONS))}.")
     ] = None,
@@ -64,6 +65,7 @@ def agree(
     door.one_of("--tokeniser", tokeniser, TOKENISERS)
     if adjudicate and adjudicate.suffix not in (".jsonl", ".tsv", ".trees"):
         door.fail(f"--adjudicate: {adjudicate} must end in .jsonl, .tsv or .trees")
+    door.keep("--adjudicate", adjudicate, files, overwrite)
     names, rows = _names(files), [list(door.trees_of(path, form)) for path in files]
     try:
         if len(files) == 1:

@@ -111,6 +111,8 @@ def check(
         old = load_baseline(baseline) if baseline else None
     except (UnknownCode, FileError, BaselineError) as error:
         door.fail(str(error))
+    for option, path in (("--output-file", output_file), ("--report", report), ("--write-baseline", write_baseline)):
+        door.spare(option, path, (*paths, ontology))
     with door.stdin_twice(paths) as copy, _target(output_file, output_format) as target:
         counts = Statistics()
 

@@ -30,6 +30,7 @@ Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="`.trees`, 
 Form = Annotated[
     str | None, typer.Option("--as", metavar="FORM", help=f"Read as {', '.join(FORMS)}, whatever the name.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is written, where it exists.")]
 
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 
@@ -124,6 +125,22 @@ def write(path: str, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         fail(f"cannot write {path}: {error.strerror}")
+
+
+def spare(option: str, output: Path | None, inputs: Iterable[str | Path | None]) -> None:
+    """Refuse to write results over what they are made from."""
+    if output is None:
+        return
+    for path in inputs:
+        if path is not None and Path(path).exists() and output.exists() and os.path.samefile(path, output):
+            fail(f"{option}: {output} is an input; write to another file")
+
+
+def keep(option: str, output: Path | None, inputs: Iterable[str | Path | None], overwrite: bool) -> None:
+    """Refuse to write over an input, or over a file in which a person may have worked since."""
+    spare(option, output, inputs)
+    if output is not None and output.is_file() and not overwrite:
+        fail(f"{option}: {output} exists; write to another file, or replace it with `--overwrite`")
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Files, Form
+from grammar.commands.door import Files, Form, Overwrite
 from grammar.infer import FUNCTIONS, Counts, doubts
 
 
 def infer(
     files: Files,
     output: Annotated[Path | None, typer.Option(help="Where to write; else stdout.")] = None,
+    overwrite: Overwrite = False,
     function: Annotated[
         list[str] | None, typer.Option(help=f"A label that joins others, besides {', '.join(sorted(FUNCTIONS))}.")
     ] = None,
@@ -31,6 +32,7 @@ def infer(
     python -m grammar infer batch.trees --output ontology.toml
     python -m grammar infer batch.trees --rare 0.001 --function both
     """
+    door.keep("--output", output, files, overwrite)
     counts = Counts()
     status = trees = 0
     for path in files:

@@ -37,6 +37,8 @@ def show(
     door.one_of("--layout", layout, _LAYOUTS)
     if svg and html:
         door.fail("give `--svg` or `--html`, not both")
+    for option, output in (("--svg", svg), ("--html", html)):
+        door.spare(option, output, () if tree.lstrip().startswith("(") else (tree, ontology))
     known = door.ontology(ontology or (None if tree.lstrip().startswith("(") else tree))
     status = 0
     drawn: list[str] = []
