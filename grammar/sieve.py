@@ -21,10 +21,17 @@ class Sieve:
         baseline: findings that were there before.
         note: told once of each mark that names no rule.
         stdin: where a copy of stdin lies, if that is one of the files.
+        record: takes in whatever is not ignored, those of the baseline included.
     """
 
-    def __init__(self, baseline: Baseline | None, note: Callable[[str], object], stdin: Path | None = None) -> None:
-        self.baseline, self.note, self.stdin = baseline, note, stdin
+    def __init__(
+        self,
+        baseline: Baseline | None,
+        note: Callable[[str], object],
+        stdin: Path | None = None,
+        record: Baseline | None = None,
+    ) -> None:
+        self.baseline, self.note, self.stdin, self.record = baseline, note, stdin, record
         self.ignored = self.known = 0
         self._marks: dict[str, Marks] = {}
 
@@ -37,7 +44,10 @@ class Sieve:
                 self.ignored += 1
                 if checked.row.form == "trees":
                     self._of(checked.row.place.path).use(checked.row.place.line, finding.code)
-            elif self.baseline is not None and self.baseline.takes(finding, place):
+                continue
+            if self.record is not None:
+                self.record.add(finding, place)
+            if self.baseline is not None and self.baseline.takes(finding, place):
                 self.known += 1
             else:
                 yield finding, place

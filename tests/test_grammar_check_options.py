@@ -233,6 +233,17 @@ def test_a_baseline_forgives_what_was_there_and_follows_lines_that_move() -> Non
     assert run("a.trees", "--baseline", "old.json").exit_code == 2
 
 
+def test_a_baseline_that_is_written_anew_keeps_what_it_had() -> None:
+    write("a.trees", "(a(b) c)\n(a(d) e)\n# treewright: ignore[E108]\n(a(x) y)\n")
+    run("a.trees", "--write-baseline", "old.json")
+    write("a.trees", "(a(b) c)\n# treewright: ignore[E108]\n(a(x) y)\n(a(new) f)\n")  # one mended, one new
+    assert run("a.trees", "--baseline", "old.json", "--write-baseline", "old.json").stdout == ""
+    assert found("a.trees", "--baseline", "old.json") == []
+    assert len(json.loads(Path("old.json").read_text())["findings"]) == 2
+    refused = run("a.trees", "--max-findings", "1", "--write-baseline", "part.json")
+    assert refused.exit_code == 2 and not Path("part.json").exists()
+
+
 # --- mending files
 
 
@@ -264,14 +275,36 @@ def test_fix_and_diff_of_every_form(name: str, text: str, mended: str) -> None:
     write(name, text)
     shown = run(name, "--diff", "--select", "E1,E5")
     assert shown.exit_code == 1 and Path(name).read_bytes().decode() == text
-    assert run("-", "--as", name[2:], "--fix", "--select", "E1,E5", stdin=text.encode()).stdout == mended
+    piped = run("-", "--as", name[2:], "--fix", "--select", "E1,E5", stdin=text.encode())
+    assert (piped.exit_code, piped.stdout) == (0, mended)
     assert run(name, "--fix", "--select", "E1,E5").exit_code == 0
     assert Path(name).read_bytes().decode() == mended
-    assert run(name, "--diff", "--select", "E1,E5").stdout == ""
+    again = run(name, "--diff", "--select", "E1,E5")
+    assert (again.exit_code, again.stdout) == (0, "")
     if shutil.which("patch") and "\ufeff" not in text:
         write(name, text)
         subprocess.run(["patch", "--binary", name], input=shown.stdout.encode(), check=True, capture_output=True)
         assert Path(name).read_bytes().decode() == mended
+
+
+def test_what_a_fix_of_stdin_leaves_is_found_in_what_it_wrote() -> None:
+    text = b"# treewright: ignore[E109]\n(a(AC\\DC) (b))\n(a(b) c)\n(a(b)\n"
+    result = run("-", "--fix", stdin=text)
+    assert result.exit_code == 1 and result.stdout == text.decode().replace(" c)", " (c))")
+    assert "E108" not in result.stderr.replace("(1 E108)", "") and "<stdin>:4:1" in result.stderr
+
+
+def test_diff_fails_where_something_is_left_for_people() -> None:
+    write("a.trees", "(a(b)\n")
+    result = run("a.trees", "--diff")
+    assert (result.exit_code, result.stdout) == (1, "") and "1 finding in 1 tree" in result.stderr
+    assert run("a.trees", "--diff", "--fail-on", "never").exit_code == 0
+    write("a.trees", "(a(b\u00a0))\n(a(e\u0301))\n")  # two warnings, of which one is mended
+    assert run("a.trees", "--diff", "--fail-on", "error").exit_code == 1
+    write("a.trees", "(a(b\u00a0))\n")
+    assert run("a.trees", "--diff", "--fail-on", "error").exit_code == 0
+    for more in (["--output-file", "x"], ["--report", "x"], ["--statistics"]):
+        assert run("a.trees", "--diff", *more).exit_code == 2 and not Path("x").exists()
 
 
 def test_diff_has_hunks_that_patch_takes() -> None:

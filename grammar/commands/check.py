@@ -102,6 +102,10 @@ def check(
         door.one_of(option, value, known)
     if (fix or diff) and (baseline or write_baseline):
         door.fail("`--fix` and `--diff` go with no baseline; mend first, then write one")
+    if diff and (output_file or report or statistics):
+        door.fail("`--diff` shows a diff on stdout; it goes with neither `--output-file`, `--report` nor `--statistics`")
+    if write_baseline and max_findings:
+        door.fail("`--write-baseline` takes all findings, so it goes without `--max-findings`")
     if unsafe_fixes and not (fix or diff):
         door.fail("`--unsafe-fixes` goes with `--fix` or `--diff`")
     given, splits, names = door.ontology(ontology), _splits(split), _names(column)
@@ -115,6 +119,8 @@ def check(
         door.spare(option, path, (*paths, ontology))
     with door.stdin_twice(paths) as copy, _target(output_file, output_format) as target:
         counts = Statistics()
+        before = Baseline() if write_baseline else None
+        differs = False
 
         def again(path: str) -> Iterator[Row]:
             door.rewind(path)
@@ -126,17 +132,16 @@ def check(
             return Run(paths, given, tokeniser, codes, form, names, watchers)
 
         def sieve() -> Sieve:
-            return Sieve(old, door.note, copy)
+            return Sieve(old, door.note, copy, before)
 
         try:
             if fix or diff:
                 from grammar.commands.fixing import fix as fix_files
 
-                fixed = fix_files(lambda: run([]), sieve, unsafe_fixes, only_show=diff)
+                fixed = fix_files(lambda: run([]), sieve, unsafe_fixes, diff, copy)
                 would = "would be " * diff
                 door.note(f"{door.count(fixed.total(), 'finding')} {would}fixed" + _listed(fixed))
-                if diff:
-                    raise typer.Exit(1 if fixed else 0)
+                differs = diff and bool(fixed)
             output = make("json-lines" if as_json else output_format, target)
             if fix and "-" in paths and output_file is None:  # stdout has the mended trees
                 output.write = sys.stderr.write
@@ -145,8 +150,8 @@ def check(
             watchers += [page] if page else []
             if codes & CORPUS and _could_meet(paths, form, splits):
                 watchers.append(Corpus(again, codes, splits))
-            before = Baseline() if write_baseline else None
-            worst = _report(run(watchers), sieve(), counts, None if statistics else output, before, max_findings, page)
+            shown = None if statistics or diff else output
+            worst = _report(run(watchers), sieve(), counts, shown, bool(write_baseline), max_findings, page)
         except (FileError, OntologyError, OSError) as error:
             door.fail(str(error))
         if report and page:
@@ -158,7 +163,8 @@ def check(
         if write_baseline and before is not None:
             door.write(str(write_baseline), before.dumps())
             raise typer.Exit(0)
-    raise typer.Exit(1 if worst in _LEVELS[: _LEVELS.index(fail_on) + 1] and fail_on != "never" else 0)
+    failed = differs or worst in _LEVELS[: _LEVELS.index(fail_on) + 1]
+    raise typer.Exit(1 if failed and fail_on != "never" else 0)
 
 
 def _report(
@@ -166,7 +172,7 @@ def _report(
     keep: Sieve,
     counts: Statistics,
     output: Output | None,
-    before: Baseline | None,
+    silent: bool,
     most: int | None,
     page: Report | None = None,
 ) -> str:
@@ -185,9 +191,7 @@ def _report(
             for finding, place in kept:
                 if not worst or _LEVELS.index(finding.severity) < _LEVELS.index(worst):
                     worst = finding.severity
-                if before is not None:
-                    before.add(finding, place)
-                elif output:
+                if output and not silent:
                     output.add(finding, place)
             if most is not None and counts.codes.total() >= most:
                 break

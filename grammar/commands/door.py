@@ -154,13 +154,19 @@ def stdin_twice(paths: Iterable[str]) -> Iterator[Path | None]:
         copy = Path(folder) / "stdin"
         with copy.open("wb") as file:
             shutil.copyfileobj(given.buffer, file)
-        with copy.open("rb") as again:
-            sys.stdin = io.TextIOWrapper(again, encoding="utf-8")
-            try:
-                yield copy
-            finally:
-                sys.stdin.detach()
-                sys.stdin = given
+        sys.stdin = io.TextIOWrapper(copy.open("rb"), encoding="utf-8")
+        try:
+            yield copy
+        finally:
+            sys.stdin.close()
+            sys.stdin = given
+
+
+def put_on_stdin(copy: Path, other: Path) -> None:
+    """Let another file take the place of the copy of stdin, for whoever reads it from now on."""
+    sys.stdin.close()
+    os.replace(other, copy)
+    sys.stdin = io.TextIOWrapper(copy.open("rb"), encoding="utf-8")
 
 
 def rewind(path: str) -> None:
