@@ -17,7 +17,17 @@ import pyarrow.compute as pc
 
 from grammar.columns import rows_of
 from grammar.encoding import wide
-from grammar.files import LONGEST, decode, form_of, opened, other_encoding, parquet_batches, parquet_row, skip, too_long
+from grammar.files import (
+    LONGEST,
+    decode,
+    opened,
+    other_encoding,
+    parquet_batches,
+    parquet_row,
+    readable,
+    skip,
+    too_long,
+)
 from grammar.finding import Place
 from grammar.rows import LineReader, Names, Row, as_text, is_utterance
 from grammar.run import Block
@@ -93,7 +103,7 @@ def blocks(path: str, form: str | None, names: Names, size: int = SIZE) -> Itera
     Raises:
         FileError: as `files.read` does.
     """
-    form = form or form_of(path)
+    form = readable(path, form)
     if form == "parquet":
         yield from _parquet(path, names)
         return

@@ -29,6 +29,8 @@ from grammar.tree import Span
 
 __all__ = ["FORMS", "FileError", "Names", "Row", "form_of", "inputs", "ontology_beside", "opened", "read"]
 
+_SPREADSHEETS = {"csv": "CSV", "xlsx": "Excel", "xls": "Excel", "ods": "OpenDocument"}
+"""Names that are not read; their text taken for trees would be told to be removed."""
 _SUFFIXES = {"trees": "trees", "tree": "tree", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
 LONGEST = 4 * MAX_BYTES
 """Bytes of a line that is read when the reader may cut; a tree has fewer, and an utterance has no such length."""
@@ -69,10 +71,10 @@ def read(path: str, form: str | None = None, names: Names | None = None, cut: bo
             rest of it is passed over.
 
     Raises:
-        FileError: the file cannot be opened, or lacks the column of the trees.
+        FileError: the file cannot be opened, is of a form that is not read, or lacks the column of the trees.
     """
     name = "<stdin>" if path == "-" else path
-    form = form or form_of(path)
+    form = readable(path, form)
     if form == "parquet":
         yield from _parquet(path, names or Names())
         return
@@ -120,6 +122,24 @@ def size_of(path: str) -> float:
 def form_of(path: str) -> str | None:
     """The form that a name says; `trees` for a name that says none, None for stdin."""
     return None if path == "-" else _SUFFIXES.get(_suffix(path), "trees")
+
+
+def readable(path: str, form: str | None) -> str | None:
+    """The form a file is read as: the one that is given, or what its name says; None for stdin.
+
+    Raises:
+        FileError: it is a spreadsheet.
+    """
+    if form is None and (suffix := _suffix(path)) in _SPREADSHEETS:
+        raise FileError(f"{path}: {_SPREADSHEETS[suffix]} is not read; save it as TSV, columns with tabs between them")
+    return form or form_of(path)
+
+
+def spreadsheets(paths: Iterable[str]) -> list[str]:
+    """The spreadsheets in folders among `paths`, which `inputs` passes over."""
+    folders = [path for path in paths if Path(path).is_dir()]
+    below = ((path, p) for path in folders for p in sorted(Path(path).rglob("*")))
+    return [str(p) for path, p in below if _suffix(str(p)) in _SPREADSHEETS and not _hidden(p.relative_to(path))]
 
 
 def decode(data: bytes, first: bool) -> tuple[str, bool]:
@@ -218,12 +238,11 @@ def parquet_batches(path: str, names: Names, rows: int = 16_384) -> Iterator[tup
         raise FileError("<stdin>: Parquet is not read from stdin; give a file")
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            wanted = (names.tree, *names.utterances, names.annotator, names.batch, names.split, names.ignore, names.id)
             there = file.schema_arrow.names
             if names.tree not in there:
                 raise FileError(f"{path}: no column `{names.tree}`; the columns are {', '.join(there)}")
             first = 1
-            for batch in file.iter_batches(rows, columns=[name for name in wanted if name in there]):
+            for batch in file.iter_batches(rows, columns=[name for name in names.all() if name in there]):
                 yield first, batch
                 first += batch.num_rows
     except (OSError, pa.ArrowException) as error:

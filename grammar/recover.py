@@ -125,7 +125,7 @@ class _Scanner:
             if token[0] == "(":
                 if self.done:
                     self.rest(start)
-                    return
+                    break
                 stack.append(_Open(start, [Span(start + 1, end - (kind == 1))] if kind else []))
                 if kind == 1:
                     self.close(end)
@@ -138,7 +138,7 @@ class _Scanner:
                 self.atom(Span(start, end))
             elif self.done:
                 self.rest(start)
-                return
+                break
             else:
                 before = Span(before.start if before else start, end)
         if before:

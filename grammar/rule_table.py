@@ -71,7 +71,7 @@ TABLE = (
         "The tree is complete before this bracket. Often a `)` further left is the one too many.",
         "(PlayMusicIntent(MediaType(music))))",
         "(PlayMusicIntent(MediaType(music)))",
-        fix="unsafe: removes it",
+        fix="unsafe: removes it, unless the utterance holds one",
     ),
     Rule(
         "E103",
@@ -282,7 +282,7 @@ TABLE = (
         "(PlayMusicIntent(Title(Jolen)))",
         "(PlayMusicIntent(Title(Jolene)))",
         "play Jolene",
-        fix="unsafe: takes the nearest word of the utterance, if only one is near",
+        fix="unsafe: takes the nearest word of the utterance, or cuts the leaf as the utterance is cut",
     ),
     Rule(
         "E302",

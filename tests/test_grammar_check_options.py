@@ -115,6 +115,37 @@ def test_columns_by_name() -> None:
     assert run("a.jsonl", "--column", "trees=gold").exit_code == 2
 
 
+def test_spreadsheets_are_not_taken_for_trees() -> None:
+    write("real.csv", f"play music,{GOOD}\n")
+    result = run("real.csv")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "error: real.csv: CSV is not read; save it as TSV" in result.stderr
+    assert CliRunner().invoke(app, ["format", "--check", "real.csv"]).exit_code == 2
+    assert found("real.csv", "--as", "tsv") == ["1 E114"]  # a person who says so is taken at their word
+    write("good.trees", GOOD + "\n")
+    result = run(".")
+    assert result.exit_code == 0 and "real.csv: not read; save it as TSV" in result.stderr
+
+
+@pytest.mark.parametrize("column", ["tree", "utterance", "annotator"])
+def test_a_column_may_stand_once(column: str) -> None:
+    write("a.tsv", f"utterance\tannotator\ttree\t{column}\nmusic\tanna\t{GOOD}\t(a(b)\n")
+    result = run("a.tsv")
+    assert result.exit_code == 2 and f"a.tsv:1: two columns are called `{column}`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("head", "hint"), [("said\tParse", "Parse"), ("id\tTree\tsaid", "Tree"), ("text\tgold", "NAME")]
+)
+def test_a_first_line_that_does_not_name_the_trees_leads_to_the_option(head: str, hint: str) -> None:
+    write("a.tsv", f"{head}\nmusic\t{GOOD}\tx\n")
+    result = run("a.tsv", "--select", "E1")
+    assert result.stdout.startswith("error[E114]: no column is called `tree`")
+    assert f"`--column tree={hint}`" in result.stdout
+    write("a.tsv", f"music\t{GOOD}\n")
+    assert found("a.tsv") == []
+
+
 # --- what to look for, what to leave out
 
 

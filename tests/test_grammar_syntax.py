@@ -125,6 +125,11 @@ def test_error_names_the_first_finding_and_holds_all() -> None:
     assert str(caught.value) == "E108 at character 5: `c` stands beside brackets without its own (and 1 more)"
 
 
+def test_text_on_both_sides_of_a_tree_is_found_at_once() -> None:
+    found = scan('"(a(b))"').findings  # as spreadsheets quote cells
+    assert [(finding.code, finding.span.start) for finding in found] == [("E106", 0), ("E106", 7)]
+
+
 @pytest.mark.parametrize(
     ("text", "recovered"),
     [

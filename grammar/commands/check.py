@@ -16,7 +16,7 @@ from grammar.commands import door
 from grammar.commands.door import Form
 from grammar.corpus import CODES as CORPUS
 from grammar.corpus import SPLITS, Corpus, split_named, split_of
-from grammar.files import FORMS, FileError, Names, form_of, inputs, read
+from grammar.files import FORMS, FileError, Names, form_of, inputs, read, spreadsheets
 from grammar.ontology import OntologyError
 from grammar.outputs import FORMATS, Output, make
 from grammar.outputs.objects import dumps
@@ -103,7 +103,7 @@ def check(
     if (fix or diff) and (baseline or write_baseline):
         door.fail("`--fix` and `--diff` go with no baseline; mend first, then write one")
     if diff and (output_file or report or statistics):
-        door.fail("`--diff` shows a diff on stdout; it goes with neither `--output-file`, `--report` nor `--statistics`")
+        door.fail("`--diff` shows a diff on stdout and goes without `--output-file`, `--report` and `--statistics`")
     if write_baseline and max_findings:
         door.fail("`--write-baseline` takes all findings, so it goes without `--max-findings`")
     if unsafe_fixes and not (fix or diff):
@@ -117,6 +117,8 @@ def check(
         door.fail(str(error))
     for option, path in (("--output-file", output_file), ("--report", report), ("--write-baseline", write_baseline)):
         door.spare(option, path, (*paths, ontology))
+    for table in spreadsheets(files):
+        door.note(f"{table}: not read; save it as TSV")
     with door.stdin_twice(paths) as copy, _target(output_file, output_format) as target:
         counts = Statistics()
         before = Baseline() if write_baseline else None
