@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from grammar.files import opened
+from grammar.files import FileError, opened
 from grammar.finding import Finding, Place
 from grammar.rows import Row
 from grammar.run import Checked
@@ -80,9 +81,11 @@ class Sieve:
         if path not in self._marks:
             source = str(self.stdin) if path == "<stdin>" else path
             self._marks[path] = Marks()
-            if _holds(source, b"treewright:"):
-                with opened(source) as file:
-                    self._marks[path] = Marks(file)
+            # A damaged file is told of where it is checked; marks in it do not count.
+            with suppress(FileError):
+                if _holds(source, b"treewright:"):
+                    with opened(source) as file:
+                        self._marks[path] = Marks(file)
             for line, problem in self._marks[path].problems:
                 self.note(f"{path}:{line}: {problem}")
         return self._marks[path]

@@ -16,8 +16,10 @@ from typer.testing import CliRunner, Result
 
 from grammar import Tree
 from grammar.__main__ import app
-from grammar.corpus import split_of
+from grammar.corpus import Corpus, split_of
+from grammar.files import read
 from grammar.rules import RULES
+from grammar.run import Block
 
 GOOD = "(PlayMusicIntent(MediaType(music)))"
 DATA = Path(__file__).parent / "data" / "check"
@@ -273,6 +275,38 @@ def test_a_baseline_that_is_written_anew_keeps_what_it_had() -> None:
     assert len(json.loads(Path("old.json").read_text())["findings"]) == 2
     refused = run("a.trees", "--max-findings", "1", "--write-baseline", "part.json")
     assert refused.exit_code == 2 and not Path("part.json").exists()
+
+
+@pytest.mark.parametrize("rows", [1, 9_000, 20_000])  # the last is read in blocks
+def test_a_damaged_file_does_not_hide_the_others(rows: int) -> None:
+    import random
+
+    made = random.Random(1)
+    text = "".join(f"say {made.random()}\t(Say(Text(x)))\n" for _ in range(rows)).encode()
+    Path("b.tsv.gz").write_bytes(gzip.compress(text)[: -len(text) // 8])
+    Path("a.trees.gz").write_bytes(gzip.compress(b"(a(b)\n" + text.replace(b"\t", b" "))[: -len(text) // 8])
+    write("c.parquet", "")
+    write("z.tsv", "play music\t(a(b)\n" + f"music\t{GOOD}\n" * 2)
+    result = run(".", "--output-format", "concise", "--ignore", "E301")
+    assert result.exit_code == 2
+    assert "z.tsv:1:12: error[E101]" in result.stdout and "z.tsv:3:7: warning[E401]" in result.stdout
+    assert rows != 9_000 or "a.trees.gz:1:1: error[E101]" in result.stdout
+    assert "error: cannot unpack b.tsv.gz" in result.stderr and "error: cannot unpack a.trees.gz" in result.stderr
+    assert "error: cannot read c.parquet" in result.stderr
+    assert run(".", "--write-baseline", "old.json").exit_code == 2 and not Path("old.json").exists()
+    assert run("c.parquet", "z.tsv", "--fix", "--unsafe-fixes", "--select", "E1").exit_code == 2
+    assert Path("z.tsv").read_text().startswith("play music\t(a(b))\n")
+
+
+def test_rows_are_read_again_only_as_far_as_they_were_seen() -> None:
+    corpus = Corpus(lambda path: read(f"{path}.more"))
+    for name, said in (("a.tsv", "go"), ("b.tsv", "stop")):
+        write(name, f"{said}\t{GOOD}\n{said}\t{GOOD}\n")
+        write(f"{name}.more", f"{said}\t{GOOD}\n{said}\t{GOOD}\nnever\t(a\n")
+        rows = list(read(name))
+        corpus.see(Block(name, rows, 0))
+    corpus.read = lambda path: read(f"{path}.more", "tsv")
+    assert [checked.row.raw[:4] for checked in corpus.finish()] == ["go\t(", "stop"]
 
 
 # --- mending files

@@ -128,10 +128,10 @@ def check(
             door.rewind(path)
             return read(path, form, names, cut=True)
 
-        def run(watchers: list[Watcher]) -> Run:
+        def run(watchers: list[Watcher], tell: Callable[[str], object]) -> Run:
             for path in paths:
                 door.rewind(path)
-            return Run(paths, given, tokeniser, codes, form, names, watchers)
+            return Run(paths, given, tokeniser, codes, form, names, watchers, go_on=tell)
 
         def sieve() -> Sieve:
             return Sieve(old, door.note, copy, before)
@@ -140,7 +140,7 @@ def check(
             if fix or diff:
                 from grammar.commands.fixing import fix as fix_files
 
-                fixed = fix_files(lambda: run([]), sieve, unsafe_fixes, diff, copy)
+                fixed = fix_files(lambda: run([], str), sieve, unsafe_fixes, diff, copy)
                 would = "would be " * diff
                 door.note(f"{door.count(fixed.total(), 'finding')} {would}fixed" + _listed(fixed))
                 differs = diff and bool(fixed)
@@ -153,7 +153,8 @@ def check(
             if codes & CORPUS and _could_meet(paths, form, splits):
                 watchers.append(Corpus(again, codes, splits))
             shown = None if statistics or diff else output
-            worst = _report(run(watchers), sieve(), counts, shown, bool(write_baseline), max_findings, page)
+            checking = run(watchers, door.tell)
+            worst = _report(checking, sieve(), counts, shown, bool(write_baseline), max_findings, page)
         except (FileError, OntologyError, OSError) as error:
             door.fail(str(error))
         if report and page:
@@ -162,6 +163,8 @@ def check(
             as_object = as_json or output_format in ("json", "json-lines")
             text = dumps(counts.to_json()) if as_object else counts.to_text()
             target(text + "\n" * bool(text))
+        if checking.damaged:
+            door.fail(f"{door.count(len(checking.damaged), 'file')} could not be read, as told above")
         if write_baseline and before is not None:
             door.write(str(write_baseline), before.dumps())
             raise typer.Exit(0)

@@ -210,6 +210,11 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def tell(message: str) -> None:
+    """Say an error that does not end the run."""
+    note(f"error: {message}")
+
+
 def fail(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    tell(message)
     raise typer.Exit(2)
