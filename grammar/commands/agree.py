@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Form, Overwrite
+from grammar.commands.door import Column, Form, Overwrite
 from grammar.infer import FUNCTIONS
 from grammar.words import TOKENISERS
 
@@ -45,6 +45,7 @@ def agree(
     ] = None,
     tokeniser: Annotated[str, typer.Option(help=f"How utterances are cut: {', '.join(TOKENISERS)}.")] = "words-1",
     as_json: Annotated[bool, typer.Option("--json", help="One object: measures, pairs, disagreements.")] = False,
+    column: Column = None,
     form: Form = None,
 ) -> None:
     """Measure how far annotators agree, and show where they do not; exit 1 if they differ anywhere.
@@ -66,7 +67,8 @@ def agree(
     if adjudicate and adjudicate.suffix not in (".jsonl", ".tsv", ".trees"):
         door.fail(f"--adjudicate: {adjudicate} must end in .jsonl, .tsv or .trees")
     door.keep("--adjudicate", adjudicate, files, overwrite)
-    names, rows = _names(files), [list(door.trees_of(path, form)) for path in files]
+    columns = door.names_of(column)
+    names, rows = _names(files), [list(door.trees_of(path, form, columns)) for path in files]
     try:
         if len(files) == 1:
             groups = by_annotator(rows[0])

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from grammar.commands import door
-from grammar.commands.door import Form
+from grammar.commands.door import Column, Form
 from grammar.corpus import CODES as CORPUS
 from grammar.corpus import SPLITS, Corpus, split_named, split_of
-from grammar.files import FORMS, FileError, Names, form_of, inputs, read, spreadsheets
+from grammar.files import FORMS, FileError, form_of, inputs, read, spreadsheets
 from grammar.ontology import OntologyError
 from grammar.outputs import FORMATS, Output, make
 from grammar.outputs.objects import dumps
@@ -76,10 +75,7 @@ def check(
             metavar="SPLIT=PATTERN", help="Which files are `train`, `dev`, `test`, where names do not say it."
         ),
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROLE=NAME", help="What a column is called: tree, utterance, annotator, batch, ..."),
-    ] = None,
+    column: Column = None,
     tokeniser: Annotated[str, typer.Option(help=f"How utterances are cut: {', '.join(TOKENISERS)}.")] = "words-1",
     form: Form = None,
 ) -> None:
@@ -108,7 +104,7 @@ def check(
         door.fail("`--write-baseline` takes all findings, so it goes without `--max-findings`")
     if unsafe_fixes and not (fix or diff):
         door.fail("`--unsafe-fixes` goes with `--fix` or `--diff`")
-    given, splits, names = door.ontology(ontology), _splits(split), _names(column)
+    given, splits, names = door.ontology(ontology), _splits(split), door.names_of(column)
     try:
         codes = chosen(_codes(select), _codes(extend_select), _codes(ignore))
         paths = inputs(files)
@@ -249,18 +245,6 @@ def _splits(given: list[str] | None) -> dict[str, str]:
             door.fail(f"--split: `{text}` is not SPLIT=PATTERN; SPLIT is one of {', '.join(SPLITS[1:])}")
         splits[pattern] = split_named(name)
     return splits
-
-
-def _names(given: list[str] | None) -> Names:
-    names: dict[str, Any] = {}
-    roles = {"utterance": "utterances"} | {role.name: role.name for role in fields(Names) if role.name != "utterances"}
-    for text in given or ():
-        role, _, name = text.partition("=")
-        door.one_of("--column", role, sorted(roles))
-        if not name:
-            door.fail(f"--column: `{text}` is not ROLE=NAME")
-        names[roles[role]] = (name,) if role == "utterance" else name
-    return Names(**names)
 
 
 def _could_meet(paths: Sequence[str], form: str | None, splits: dict[str, str]) -> bool:

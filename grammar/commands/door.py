@@ -10,14 +10,15 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from grammar.files import FORMS, FileError, Row, ontology_beside, read
+from grammar.files import FORMS, FileError, Names, Row, ontology_beside, read
 from grammar.finding import Finding, Place, render
 from grammar.ontology import Ontology, OntologyError, load
 from grammar.tree import Tree
@@ -30,15 +31,32 @@ Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="`.trees`, 
 Form = Annotated[
     str | None, typer.Option("--as", metavar="FORM", help=f"Read as {', '.join(FORMS)}, whatever the name.")
 ]
+Column = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="ROLE=NAME", help="What a column is called: tree, utterance, annotator, ..."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is written, where it exists.")]
 
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 
 
-def lines(path: str, form: str | None) -> Iterator[Row]:
+def names_of(column: Iterable[str] | None) -> Names:
+    """What `--column ROLE=NAME` says."""
+    names: dict[str, Any] = {}
+    roles = {"utterance": "utterances"} | {role.name: role.name for role in fields(Names) if role.name != "utterances"}
+    for text in column or ():
+        role, _, name = text.partition("=")
+        one_of("--column", role, sorted(roles))
+        if not name:
+            fail(f"--column: `{text}` is not ROLE=NAME")
+        names[roles[role]] = (name,) if role == "utterance" else name
+    return Names(**names)
+
+
+def lines(path: str, form: str | None, names: Names) -> Iterator[Row]:
     one_of("--as", form or FORMS[0], FORMS)
     try:
-        for row in read(path, form):
+        for row in read(path, form, names):
             refuse_other_encodings(row)
             yield row
     except (FileError, OSError) as error:
@@ -56,9 +74,9 @@ def refuse_other_encodings(row: Row) -> None:
         )
 
 
-def rows(path: str, form: str | None) -> Iterator[Row]:
+def rows(path: str, form: str | None, names: Names) -> Iterator[Row]:
     """The rows that hold a tree, or should."""
-    return (row for row in lines(path, form) if row.text is not None or row.problem)
+    return (row for row in lines(path, form, names) if row.text is not None or row.problem)
 
 
 def parse(row: Row) -> Tree | None:
@@ -76,12 +94,12 @@ def parse(row: Row) -> Tree | None:
     return None
 
 
-def trees_of(source: str, form: str | None) -> Iterator[Annotation]:
+def trees_of(source: str, form: str | None, names: Names) -> Iterator[Annotation]:
     """Every tree of a file, or the one tree given as text; what cannot be read is shown on stderr."""
     from grammar.items import Annotated as Annotation
 
     given = source.lstrip().startswith("(")
-    found = [Row(Place("<argument>", 1, source), "tree", source, source)] if given else rows(source, form)
+    found = [Row(Place("<argument>", 1, source), "tree", source, source)] if given else rows(source, form, names)
     return (Annotation(row, parse(row)) for row in found)
 
 

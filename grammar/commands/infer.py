@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Files, Form, Overwrite
+from grammar.commands.door import Column, Files, Form, Overwrite
 from grammar.infer import FUNCTIONS, Counts, doubts
 
 
@@ -22,6 +22,7 @@ def infer(
     rare: Annotated[
         float, typer.Option(min=0, max=1, help="Links below this share of a label's uses are marked as doubtful.")
     ] = 0.01,
+    column: Column = None,
     form: Form = None,
 ) -> None:
     """Draft an ontology from trees, with counts; a person reviews it.
@@ -33,10 +34,10 @@ def infer(
     python -m grammar infer batch.trees --rare 0.001 --function both
     """
     door.keep("--output", output, files, overwrite)
-    counts = Counts()
+    counts, names = Counts(), door.names_of(column)
     status = trees = 0
     for path in files:
-        for row in door.rows(path, form):
+        for row in door.rows(path, form, names):
             tree = door.parse(row)
             if tree is None:
                 status = 1

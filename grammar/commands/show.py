@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Form
+from grammar.commands.door import Column, Form
 
 _LAYOUTS = ("auto", "down", "right")
 
@@ -23,6 +23,7 @@ def show(
     ontology: Annotated[
         Path | None, typer.Option(help="Says what is an intent, function or slot; else as for `check`, or guessed.")
     ] = None,
+    column: Column = None,
     form: Form = None,
 ) -> None:
     """Draw trees: as text, as SVG, or as a page.
@@ -42,7 +43,7 @@ def show(
     known = door.ontology(ontology or (None if tree.lstrip().startswith("(") else tree))
     status = 0
     drawn: list[str] = []
-    for number, one in enumerate(door.trees_of(tree, form)):
+    for number, one in enumerate(door.trees_of(tree, form, door.names_of(column))):
         if one.tree is None:
             status = 1
         elif svg or html:
