@@ -327,11 +327,11 @@ def load(path: str | Path) -> Ontology:
 
 
 def _node(kind: str, label: str, table: object, source: str) -> Node:
-    where = f"{source}: [{kind}s.{label}]"
-    table = _table(where, table)
     if not is_label(label):
         allowed = "ASCII letters, digits and _ . : / - ! @ # < > = + * ? ' $ %"
-        raise OntologyError(f"{where}: no tree can hold the label {label!r}; labels are made of {allowed}")
+        raise OntologyError(f"{source}: [{kind}s]: no tree can hold the label {label!r}; labels are made of {allowed}")
+    where = f"{source}: [{kind}s.{label}]"
+    table = _table(where, table)
     if unknown := sorted(set(table) - _FIELDS):
         near = difflib.get_close_matches(unknown[0], _FIELDS, 1)
         mend = f"; the nearest key is `{near[0]}`" if near else f"; the keys are {', '.join(sorted(_FIELDS))}"

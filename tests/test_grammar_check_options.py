@@ -391,6 +391,10 @@ def test_what_cannot_be_rewritten_is_refused() -> None:
     Path("a.trees.gz").write_bytes(gzip.compress(b"(a(b) c)\n"))
     result = run("a.trees.gz", "--fix")
     assert result.exit_code == 2 and "packed files and Parquet are not rewritten" in result.stderr
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"tree": ["(a(b) c)"]}), "a.parquet")
+    result = run("a.parquet", "--fix")
+    assert result.exit_code == 2 and "packed files and Parquet are not rewritten" in result.stderr
     assert run("a.trees", "--unsafe-fixes").exit_code == 2
     assert run("a.trees", "--fix", "--baseline", "x").exit_code == 2
 

@@ -12,7 +12,7 @@ import typer
 from grammar.checker import check
 from grammar.commands import door
 from grammar.encoding import is_utf_8
-from grammar.files import ontology_beside, opened
+from grammar.files import form_of, ontology_beside, opened
 from grammar.fixes import mend
 from grammar.ontology import Ontology
 from grammar.rewrite import changed, diff, encode, replace
@@ -45,7 +45,8 @@ def fix(
                 rows[path].setdefault(checked.row.place.line, []).append(finding.code)
     fixed: Counter[str] = Counter()
     for path, lines in rows.items():
-        if lines and (line := _other_bytes(path)):
+        binary = (run.form or form_of(path)) == "parquet"  # it is refused below
+        if lines and not binary and (line := _other_bytes(path)):
             name = "<stdin>" if path == "-" else path
             door.note(f"{name}:{line}: not UTF-8, so nothing is mended in this file; convert it first")
             lines = {}
