@@ -38,7 +38,7 @@ def check_alignment(
             continue
         same = forms.get(_key(leaf.word))
         if same is None:
-            findings.append(_absent(leaf, words))
+            findings.append(_absent(leaf, words, keys))
             continue
         found.append(leaf)
         if leaf.word not in same:
@@ -121,13 +121,30 @@ def _is_subsequence(wanted: Sequence[str], keys: Sequence[str]) -> bool:
     return all(key in rest for key in wanted)
 
 
-def _absent(leaf: Leaf, words: Sequence[str]) -> Finding:
+def _absent(leaf: Leaf, words: Sequence[str], keys: Sequence[str]) -> Finding:
+    if apart := _apart(_key(leaf.word), keys):
+        several = [escape(word) for word in words[apart[0] : apart[1]]]
+        # With blanks between them they are as many leaves, wherever the one stood.
+        fix = Fix(_span(leaf), " ".join(several), safe=False)
+        help_ = f"the utterance has it as {len(several)} words; write `({')('.join(several)})`"
+        return finding("E301", _span(leaf), fix, word=leaf.word, help=help_)
     near = difflib.get_close_matches(leaf.word, list(dict.fromkeys(words)), 1)
     if near:
         fix = Fix(_span(leaf), escape(near[0]), safe=False)
         return finding("E301", _span(leaf), fix, word=leaf.word, help=f"the utterance has `{near[0]}`")
     help_ = "copy a word of the utterance, or list it under `[lexicon]` in the ontology"
     return finding("E301", _span(leaf), word=leaf.word, help=help_)
+
+
+def _apart(key: str, keys: Sequence[str]) -> tuple[int, int] | None:
+    """The neighbouring words, as a range, that are `key` when they are written together."""
+    for start, first in enumerate(keys):
+        text, end = first, start + 1
+        while key.startswith(text) and len(text) < len(key) and end < len(keys):
+            text, end = text + keys[end], end + 1
+        if text == key and end > start + 1:
+            return start, end
+    return None
 
 
 def _differs(leaf: Leaf, same: Sequence[str]) -> Finding:

@@ -16,7 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grammar.columns import rows_of
-from grammar.files import LONGEST, decode, form_of, opened, parquet_batches, parquet_row, skip, too_long
+from grammar.encoding import wide
+from grammar.files import (
+    LONGEST,
+    decode,
+    opened,
+    other_encoding,
+    parquet_batches,
+    parquet_row,
+    readable,
+    skip,
+    too_long,
+)
 from grammar.finding import Place
 from grammar.rows import LineReader, Names, Row, as_text, is_utterance
 from grammar.run import Block
@@ -92,7 +103,7 @@ def blocks(path: str, form: str | None, names: Names, size: int = SIZE) -> Itera
     Raises:
         FileError: as `files.read` does.
     """
-    form = form or form_of(path)
+    form = readable(path, form)
     if form == "parquet":
         yield from _parquet(path, names)
         return
@@ -101,6 +112,9 @@ def blocks(path: str, form: str | None, names: Names, size: int = SIZE) -> Itera
     number = 1
     with opened(path) as file:
         for data, whole in _pieces(file, size):
+            if number == 1 and (encoding := wide(data)):
+                yield Block(path, [other_encoding(name, reader.form or "trees", data, encoding)], whole)
+                return
             if whole > len(data):
                 row = too_long(Place(name, number, decode(data, number == 1)[0][:200]), reader.form or "trees", whole)
                 yield Block(path, [row], whole)

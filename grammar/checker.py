@@ -52,14 +52,20 @@ def check(
             of_tree += more
         if spoken is not None:
             of_tree += check_alignment(leaves, spoken, ontology.lexicon if ontology else (), "E306" in codes)
-    of_tree = [_informed(finding, text, ontology) for finding in of_tree if finding.code in codes]
+    of_tree = [_informed(finding, text, ontology, utterance) for finding in of_tree if finding.code in codes]
     if not ENCODING.isdisjoint(codes):
         of_tree += _unsaid(check_encoding(text, "tree", codes), of_tree)
     return findings + sorted(of_tree, key=lambda f: (f.span.start, f.span.end, f.code))
 
 
-def _informed(finding: Finding, text: str, ontology: Ontology | None) -> Finding:
-    """The scan knows no ontology; where that names a root that is written as a word, its fix is safe."""
+def _informed(finding: Finding, text: str, ontology: Ontology | None, utterance: str | Sequence[str] | None) -> Finding:
+    """The scan knows neither ontology nor utterance.
+
+    Where the ontology names a root that is written as a word, its fix is safe. Where a bracket was said, one that
+    closes nothing may be that one, and to remove it would lose it.
+    """
+    if finding.code == "E102" and utterance is not None and any(")" in part for part in utterance):
+        return replace(finding, help=rf"{finding.help}; if it is the one of the utterance, write `\)`", fix=None)
     if finding.code != "E105" or finding.fix is None or ontology is None:
         return finding
     label = text[finding.span.start : finding.span.end]

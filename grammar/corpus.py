@@ -149,8 +149,10 @@ class Corpus:
         if not wanted:
             return
         last = max(wanted)
-        for path, start in self._files.items():
-            for number, row in enumerate(self.read(path), start):
+        ends = [*list(self._files.values())[1:], len(self._hashes)]
+        for (path, start), end in zip(self._files.items(), ends, strict=True):
+            # No further than the first time: a damaged file ends where it was seen to.
+            for number, row in zip(range(start, end), self.read(path), strict=False):
                 if number in wanted:
                     yield number, row
                 if number >= last:

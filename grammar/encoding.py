@@ -43,6 +43,10 @@ _INVISIBLE = re.compile(
 _LOST = re.compile("\ufffd+")
 _ATOM = re.compile(r"[^ \t\r\n()]+")
 
+_WIDE = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_BEGIN = 400
+"""Bytes that tell; every second one of ASCII in UTF-16 is NUL."""
+
 # Most text has none of these, and three quick searches say so: one class for all single characters, one pair of
 # classes that every piece of mojibake holds, and the quick check for NFC.
 _SINGLE = re.compile(
@@ -57,6 +61,27 @@ def is_clean(text: str) -> bool:
     if text.isascii():
         return text.isprintable() or _CONTROL.search(text) is None
     return not (_SINGLE.search(text) or _MOJIBAKE_PAIR.search(text)) and unicodedata.is_normalized("NFC", text)
+
+
+def is_utf_8(text: str) -> bool:
+    """Whether there is nothing for E503 in a text; halves of UTF-16 characters have a rule of their own, and a mend."""
+    return text.isascii() or not _NOT_UTF_8.search(_HALF.sub("", text))
+
+
+def wide(data: bytes) -> str:
+    """Which encoding of two or four bytes a character a file is in, by its first bytes; empty for all others.
+
+    >>> wide("(a(b))".encode("utf-16-be"))
+    'utf-16be'
+    """
+    for mark, name in _WIDE.items():
+        if data.startswith(mark):
+            return name
+    some = data[:_BEGIN]
+    even, odd = some[::2].count(0), some[1::2].count(0)
+    if len(some) < 8 or 3 * max(even, odd) <= len(some):
+        return ""
+    return "utf-16le" if odd > even else "utf-16be"
 
 
 def is_harmless(char: str) -> bool:
@@ -113,8 +138,8 @@ def _all(text: str, field: str) -> Iterator[Finding]:
     for match in _NOT_UTF_8.finditer(rest):
         shown = " ".join(f"{ord(char) - 0xDC00:02x}" for char in match[0][:8]) + " ..." * (len(match[0]) > 8)
         many = len(match[0]) > 1
-        bytes_ = f"the byte{'s' * many} {shown}"
-        yield _finding("E503", match, None, False, field, bytes=bytes_, is_are="are" if many else "is")
+        what = f"the bytes {shown} are no UTF-8" if many else f"the byte {shown} is no UTF-8"
+        yield _finding("E503", match, None, False, field, what=what, encoding="latin1")
     for match in _MOJIBAKE.finditer(text):
         if (meant := _decoded(match[0])) is not None:
             yield _finding("E505", match, meant, False, field, text=match[0], meant=meant)

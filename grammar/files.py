@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from grammar.encoding import wide
 from grammar.finding import Place
 from grammar.ontology import Ontology, load
 from grammar.rows import FORMS, FileError, LineReader, Names, Row, as_text, is_utterance, unreadable
@@ -28,6 +29,8 @@ from grammar.tree import Span
 
 __all__ = ["FORMS", "FileError", "Names", "Row", "form_of", "inputs", "ontology_beside", "opened", "read"]
 
+_SPREADSHEETS = {"csv": "CSV", "xlsx": "Excel", "xls": "Excel", "ods": "OpenDocument"}
+"""Names that are not read; their text taken for trees would be told to be removed."""
 _SUFFIXES = {"trees": "trees", "tree": "tree", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
 LONGEST = 4 * MAX_BYTES
 """Bytes of a line that is read when the reader may cut; a tree has fewer, and an utterance has no such length."""
@@ -68,10 +71,10 @@ def read(path: str, form: str | None = None, names: Names | None = None, cut: bo
             rest of it is passed over.
 
     Raises:
-        FileError: the file cannot be opened, or lacks the column of the trees.
+        FileError: the file cannot be opened, is of a form that is not read, or lacks the column of the trees.
     """
     name = "<stdin>" if path == "-" else path
-    form = form or form_of(path)
+    form = readable(path, form)
     if form == "parquet":
         yield from _parquet(path, names or Names())
         return
@@ -79,6 +82,9 @@ def read(path: str, form: str | None = None, names: Names | None = None, cut: bo
     with opened(path) as file:
         if form == "tree":
             data = file.read(LONGEST if cut else -1)
+            if encoding := wide(data):
+                yield other_encoding(name, "tree", data, encoding)
+                return
             size = len(data) + (skip(file, b"") if len(data) == LONGEST else 0)
             text, marked = decode(data, first=True)
             place = Place(name, 1, text)
@@ -88,6 +94,9 @@ def read(path: str, form: str | None = None, names: Names | None = None, cut: bo
                 yield Row(place, "tree", text, text, marked=marked)
             return
         for number, (line, size) in enumerate(_lines(file, LONGEST if cut else -1), 1):
+            if number == 1 and (encoding := wide(line)):
+                yield other_encoding(name, reader.form or "trees", line, encoding)
+                return
             raw, marked = decode(line.removesuffix(b"\n"), first=number == 1)
             if size > len(line):
                 yield too_long(Place(name, number, raw[:200]), reader.form or "trees", size)
@@ -115,6 +124,24 @@ def form_of(path: str) -> str | None:
     return None if path == "-" else _SUFFIXES.get(_suffix(path), "trees")
 
 
+def readable(path: str, form: str | None) -> str | None:
+    """The form a file is read as: the one that is given, or what its name says; None for stdin.
+
+    Raises:
+        FileError: it is a spreadsheet.
+    """
+    if form is None and (suffix := _suffix(path)) in _SPREADSHEETS:
+        raise FileError(f"{path}: {_SPREADSHEETS[suffix]} is not read; save it as TSV, columns with tabs between them")
+    return form or form_of(path)
+
+
+def spreadsheets(paths: Iterable[str]) -> list[str]:
+    """The spreadsheets in folders among `paths`, which `inputs` passes over."""
+    folders = [path for path in paths if Path(path).is_dir()]
+    below = ((path, p) for path in folders for p in sorted(Path(path).rglob("*")))
+    return [str(p) for path, p in below if _suffix(str(p)) in _SPREADSHEETS and not _hidden(p.relative_to(path))]
+
+
 def decode(data: bytes, first: bool) -> tuple[str, bool]:
     """The text of a line, and whether a byte-order mark was taken from its begin."""
     marked = first and data.startswith(_BOM)
@@ -124,6 +151,14 @@ def decode(data: bytes, first: bool) -> tuple[str, bool]:
 def too_long(place: Place, form: str, size: int) -> Row:
     span = Span(0, len(place.source))
     return Row(place, form, place.source, problem=finding("E113", span, size=size))
+
+
+def other_encoding(path: str, form: str, data: bytes, encoding: str) -> Row:
+    """The one row that stands for a file of UTF-16, given its begin: cut at bytes 0A, its lines would be nonsense."""
+    seen = data[:400].decode(encoding, "ignore").split("\n")[0].rstrip("\r")
+    what = f"the file is {encoding.upper()}, not UTF-8"
+    problem = finding("E503", Span(0, len(seen)), what=what, encoding=encoding)
+    return Row(Place(path, 1, seen), form, decode(data[:400], first=False)[0], problem=problem)
 
 
 @contextmanager
@@ -203,12 +238,11 @@ def parquet_batches(path: str, names: Names, rows: int = 16_384) -> Iterator[tup
         raise FileError("<stdin>: Parquet is not read from stdin; give a file")
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
-            wanted = (names.tree, *names.utterances, names.annotator, names.batch, names.split, names.ignore, names.id)
             there = file.schema_arrow.names
             if names.tree not in there:
                 raise FileError(f"{path}: no column `{names.tree}`; the columns are {', '.join(there)}")
             first = 1
-            for batch in file.iter_batches(rows, columns=[name for name in wanted if name in there]):
+            for batch in file.iter_batches(rows, columns=[name for name in names.all() if name in there]):
                 yield first, batch
                 first += batch.num_rows
     except (OSError, pa.ArrowException) as error:

@@ -23,11 +23,11 @@ from grammar.checker import check
 from grammar.complete import choices, label_at
 from grammar.corpus import Corpus
 from grammar.describe import about
-from grammar.finding import Finding
+from grammar.finding import Finding, Place
 from grammar.ontology import Ontology, OntologyError, load
 from grammar.picture import pretty
 from grammar.places import in_line, written
-from grammar.rows import LineReader, Row
+from grammar.rows import FileError, LineReader, Row, unreadable
 from grammar.run import Block
 from grammar.syntax import TreeSyntaxError, parse
 
@@ -101,7 +101,7 @@ class Text:
         """(where it begins, row) of every line."""
         reader = LineReader(self.path, _form(self.path))
         for start, number, raw in self.lines():
-            yield start, reader.row(number, raw)
+            yield start, _row(reader, number, raw)
 
     def row_at(self, offset: int) -> tuple[int, Row] | None:
         """The row in which a character stands, if it holds a tree."""
@@ -111,12 +111,20 @@ class Text:
             if start > offset:
                 break
             if not _settled(reader) or offset <= start + len(raw):
-                found = (start, reader.row(number, raw))
+                found = (start, _row(reader, number, raw))
         return found if found and found[1].text is not None else None
 
 
 def _form(path: str) -> str | None:
     return _FORMS.get(Path(path).suffix.lower())
+
+
+def _row(reader: LineReader, number: int, raw: str) -> Row:
+    """The row of a line; what ends a check, such as two columns of one name, is a finding where one types."""
+    try:
+        return reader.row(number, raw)
+    except FileError as error:
+        return unreadable(Place(reader.path, number, raw), "tsv", str(error), "mend the first line")
 
 
 def _settled(reader: LineReader) -> bool:
@@ -170,7 +178,7 @@ class Server(LanguageServer):
             elif settled and raw in before:
                 marks = now[raw] = before[raw]
             else:
-                marks = _marks(reader.row(number, raw), ontology)
+                marks = _marks(_row(reader, number, raw), ontology)
                 if settled:
                     now[raw] = marks
             yield from ((start, mark) for mark in marks)

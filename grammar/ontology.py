@@ -28,9 +28,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from grammar.tree import is_label, is_writable
 
 KINDS = ("intent", "function", "slot")
 _FIELDS = frozenset({"takes", "required", "repeated", "words", "least", "description", "examples", "count", "counts"})
+_TYPES = {"words": bool, "least": int, "description": str, "count": int, "counts": dict}
+_VERSION = 1
 _LEAST = {"intent": 0, "function": 2, "slot": 1}
 _IMPOSSIBLE = 1 << 20
 _REMEMBERED = 10_000
@@ -247,23 +252,32 @@ def loads(text: str, source: str = "<text>") -> Ontology:
     """Read an ontology from TOML text.
 
     Raises:
-        OntologyError: not TOML, an unknown key or label, or a label in two tables.
+        OntologyError: not TOML, an unknown key or label, a value of the wrong kind, or a label in two tables.
     """
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = tomllib.loads(text.removeprefix("\ufeff"))  # Notepad writes a mark of byte order
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise OntologyError(f"{source}: {error}") from error
     known = {"version", "roots", "lexicon", "intents", "functions", "slots"}
     if unknown := sorted(set(data) - known):
         raise OntologyError(f"{source}: unknown key `{unknown[0]}`; the keys are {', '.join(sorted(known))}")
+    if "version" in data and (type(data["version"]) is not int or data["version"] != _VERSION):
+        raise OntologyError(f"{source}: `version` is {data['version']!r}, and this is read: {_VERSION}")
+    roots = _strings(f"{source}:", data, "roots") if "roots" in data else None
+    lexicon = _table(f"{source}: [lexicon]", data.get("lexicon", {}))
+    if unknown := sorted(set(lexicon) - {"words"}):
+        raise OntologyError(f"{source}: [lexicon]: unknown key `{unknown[0]}`; the only key is `words`")
+    words = _strings(f"{source}: [lexicon]:", lexicon, "words")
+    if unwritable := [word for word in words if not is_writable(word)]:
+        raise OntologyError(f"{source}: [lexicon]: no tree can hold the word {unwritable[0]!r}; remove it")
     nodes: dict[str, Node] = {}
     for kind in KINDS:
-        for label, table in data.get(f"{kind}s", {}).items():
+        for label, table in _table(f"{source}: `{kind}s`", data.get(f"{kind}s", {})).items():
             if label in nodes:
                 raise OntologyError(f"{source}: `{label}` is both {nodes[label].kind} and {kind}; rename one")
             nodes[label] = _node(kind, label, table, source)
     try:
-        return Ontology(nodes, data.get("roots"), data.get("lexicon", {}).get("words", ()))
+        return Ontology(nodes, roots, words)
     except OntologyError as error:
         raise OntologyError(f"{source}: {error}") from error
 
@@ -305,37 +319,59 @@ def load(path: str | Path) -> Ontology:
     """Read an ontology file; see the module's text for its form."""
     try:
         return loads(Path(path).read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise OntologyError(f"cannot read the ontology {path}: {error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise OntologyError(f"{path}:{line}: not UTF-8; save it as UTF-8 and try again") from error
 
 
 def _node(kind: str, label: str, table: object, source: str) -> Node:
+    if not is_label(label):
+        allowed = "ASCII letters, digits and _ . : / - ! @ # < > = + * ? ' $ %"
+        raise OntologyError(f"{source}: [{kind}s]: no tree can hold the label {label!r}; labels are made of {allowed}")
     where = f"{source}: [{kind}s.{label}]"
-    if not isinstance(table, dict):
-        raise OntologyError(f"{where} must be a table")
+    table = _table(where, table)
     if unknown := sorted(set(table) - _FIELDS):
         near = difflib.get_close_matches(unknown[0], _FIELDS, 1)
         mend = f"; the nearest key is `{near[0]}`" if near else f"; the keys are {', '.join(sorted(_FIELDS))}"
         raise OntologyError(f"{where}: unknown key `{unknown[0]}`{mend}")
-    for key, kind_of in {"words": bool, "least": int, "description": str, "count": int, "counts": dict}.items():
-        if key in table and not isinstance(table[key], kind_of):
-            raise OntologyError(f"{where}: `{key}` must be a {kind_of.__name__}")
-    for key in ("takes", "required", "repeated", "examples"):
-        value = table.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise OntologyError(f"{where}: `{key}` must be a list of strings")
+    for key, type_ in _TYPES.items():
+        if key in table and type(table[key]) is not type_:  # true is an int, too
+            raise OntologyError(f"{where}: `{key}` must be a {type_.__name__}")
+    for key in ("least", "count"):
+        if table.get(key, 0) < 0:
+            raise OntologyError(f"{where}: `{key}` must be 0 or more")
+    if not all(type(count) is int for count in table.get("counts", {}).values()):
+        raise OntologyError(f"{where}: `counts` must be a table of numbers")
+    takes, required, repeated, examples = (
+        _strings(f"{where}:", table, key) for key in ("takes", "required", "repeated", "examples")
+    )
     return Node(
         kind=kind,
-        takes=frozenset(table.get("takes", ())),
-        required=frozenset(table.get("required", ())),
-        repeated=frozenset(table.get("repeated", ())),
-        words=table.get("words", _words_by_default(kind, bool(table.get("takes")))),
+        takes=frozenset(takes),
+        required=frozenset(required),
+        repeated=frozenset(repeated),
+        words=table.get("words", _words_by_default(kind, bool(takes))),
         least=table.get("least", _LEAST[kind]),
         description=table.get("description", ""),
-        examples=tuple(table.get("examples", ())),
+        examples=tuple(examples),
         count=table.get("count", 0),
         counts=table.get("counts", {}),
     )
+
+
+def _table(where: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise OntologyError(f"{where} must be a table")
+    return value
+
+
+def _strings(where: str, table: Mapping[str, object], key: str) -> list[str]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise OntologyError(f"{where} `{key}` must be a list of strings")
+    return value
 
 
 def _words_by_default(kind: str, takes: bool) -> bool:

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 from grammar.finding import Finding, Fix, Related
 from grammar.rules import MAX_BYTES, MAX_DEPTH, finding
-from grammar.tree import Leaf, Span, Tree, unescape
+from grammar.tree import NOT_LABEL, Leaf, Span, Tree, unescape
 
 # A bracket, or an atom with its escapes, right and wrong ones alike.
 _TOKEN = re.compile(r"[()]|(?:[^ \t\r\n()\\]|\\[^\t\r\n]?)+")
 # The same, with what most trees are made of in one step: a word in its brackets, and a bracket with its node's label.
 _STEP = re.compile(rf"\(([^ \t\r\n()\\]+)\)|\(([A-Za-z0-9_.:/\-!@#<>=+*?'$%]+)(?=\()|{_TOKEN.pattern}")
 _WRONG_ESCAPE = re.compile(r"\\(?:[ ()\\]|(?P<wrong>[^ ()\\]?))")
-_NOT_LABEL = re.compile(r"[^A-Za-z0-9_.:/\-!@#<>=+*?'$%]")
 
 
 _MOST = 10_000
@@ -126,7 +125,7 @@ class _Scanner:
             if token[0] == "(":
                 if self.done:
                     self.rest(start)
-                    return
+                    break
                 stack.append(_Open(start, [Span(start + 1, end - (kind == 1))] if kind else []))
                 if kind == 1:
                     self.close(end)
@@ -139,7 +138,7 @@ class _Scanner:
                 self.atom(Span(start, end))
             elif self.done:
                 self.rest(start)
-                return
+                break
             else:
                 before = Span(before.start if before else start, end)
         if before:
@@ -210,7 +209,7 @@ class _Scanner:
         fix = None
         if len(top.atoms) == 1:
             help_ = f"a node without children is written `({text}())`"
-            fix = None if _NOT_LABEL.search(text) else Fix(Span(inner.end, inner.end), "()", safe=False)
+            fix = None if NOT_LABEL.search(text) else Fix(Span(inner.end, inner.end), "()", safe=False)
         else:
             label, words = top.atoms[0], text[top.atoms[1].start - inner.start :]
             help_ = f"a node's words have their own brackets, as in `({self.text[label.start : label.end]}({words}))`"
@@ -240,7 +239,7 @@ class _Scanner:
 
     def label(self, span: Span) -> str:
         text = self.text[span.start : span.end]
-        if wrong := _NOT_LABEL.search(text):
+        if wrong := NOT_LABEL.search(text):
             if not any(self.wrong_escapes(span)):
                 at = span.start + wrong.start()
                 self.findings.append(finding("E107", Span(at, at + 1), char=wrong[0]))

@@ -28,13 +28,15 @@ def changed(
         bom: whether to keep a byte-order mark.
 
     Raises:
-        FileError: the file cannot be read, or not be written back.
+        FileError: the file cannot be read, or not be written back, as one that is no UTF-8 at all.
     """
     if path.lower().endswith(".gz") or (form or form_of(path)) == "parquet":
         raise FileError(f"{path}: packed files and Parquet are not rewritten; unpack it, or write it as JSONL")
     before: tuple[str, str] | None = None
     whole = False
     for row in read(path, form, names):
+        if row.problem and row.problem.code == "E503":
+            raise FileError(f"{path}: {row.problem.message}; {row.problem.help}")
         if before:
             yield before[0] + "\n", before[1] + "\n"
         mark = "\ufeff" * row.marked

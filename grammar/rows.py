@@ -11,6 +11,7 @@ A row of a table is cut at as many tabs as its first line has, so that the last 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from grammar.tree import Span
 FORMS = ("trees", "tree", "tsv", "jsonl", "parquet")
 PLAIN_TSV = ("utterance", "tree")
 """The columns of a table without a first line that names them."""
+_TREES = frozenset({"tree", "trees", "parse", "brackets", "annotation"})
+"""What the column of the trees is called elsewhere."""
+_BRACKET = re.compile(r"[()]")
 
 
 class FileError(ValueError):
@@ -46,6 +50,10 @@ class Names:
     split: str = "split"
     ignore: str = "ignore"
     id: str = "id"
+
+    def all(self) -> tuple[str, ...]:
+        """Every name."""
+        return (self.tree, *self.utterances, self.annotator, self.batch, self.split, self.ignore, self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,7 @@ class LineReader:
         """The row of line `number` (from 1), its text decoded with `surrogateescape`.
 
         Raises:
-            FileError: the first line lacks the column of the trees.
+            FileError: the first line lacks the column of the trees, or has one twice.
         """
         self.form = self.form or _guess(raw)
         if self.form == "tsv" and self.columns is None:
@@ -136,10 +144,17 @@ class LineReader:
             cells = tuple(raw.rstrip("\r").split("\t"))
             if self.names.tree in cells:
                 self.columns = cells
+                if twice := [name for name in self.names.all() if cells.count(name) > 1]:
+                    raise FileError(f"{self.path}:{number}: two columns are called `{twice[0]}`; rename one of them")
                 return Row(Place(self.path, number, raw), "tsv", raw, marked=marked)
             if self.names.tree != Names().tree:
                 has = ", ".join(cells)
                 raise FileError(f"{self.path}:{number}: no column `{self.names.tree}`; the first line has {has}")
+            if len(cells) > 1 and all(cells) and not _BRACKET.search(raw):
+                near = next((cell for cell in cells if cell.strip().lower() in _TREES), "NAME")
+                help_ = f"if this line names the columns, tell which one holds the trees: `--column tree={near}`"
+                reason = f"no column is called `{self.names.tree}`, and no tree stands here"
+                return unreadable(Place(self.path, number, raw), "tsv", reason, help_)
         place = Place(self.path, number, raw)
         if self.form is None or not raw.strip(" \t\r"):
             return Row(place, self.form or "trees", raw, marked=marked)

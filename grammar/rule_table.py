@@ -71,7 +71,7 @@ TABLE = (
         "The tree is complete before this bracket. Often a `)` further left is the one too many.",
         "(PlayMusicIntent(MediaType(music))))",
         "(PlayMusicIntent(MediaType(music)))",
-        fix="unsafe: removes it",
+        fix="unsafe: removes it, unless the utterance holds one",
     ),
     Rule(
         "E103",
@@ -282,7 +282,7 @@ TABLE = (
         "(PlayMusicIntent(Title(Jolen)))",
         "(PlayMusicIntent(Title(Jolene)))",
         "play Jolene",
-        fix="unsafe: takes the nearest word of the utterance, if only one is near",
+        fix="unsafe: takes the nearest word of the utterance, or cuts the leaf as the utterance is cut",
     ),
     Rule(
         "E302",
@@ -409,9 +409,10 @@ TABLE = (
     Rule(
         "E503",
         "not UTF-8",
-        "{bytes} {is_are} no UTF-8",
-        "the file, or a part of it, is in another encoding; convert it, such as with `iconv -f latin1 -t utf-8`",
-        "All text is UTF-8. What the bytes were meant to be cannot be known from them alone.",
+        "{what}",
+        "the file, or a part of it, is in another encoding; convert it, such as with `iconv -f {encoding} -t utf-8`",
+        "All text is UTF-8. What the bytes were meant to be cannot be known from them alone. A file of UTF-16 is "
+        "named once and not read; in a file with other bytes nothing is mended.",
         "play Caf\udce9\t(PlayMusicIntent(Title(Caf\udce9)))\n",
         "play Caf\u00e9\t(PlayMusicIntent(Title(Caf\u00e9)))\n",
         form="tsv",

@@ -118,6 +118,7 @@ class Run:
         bytes: bytes so far (of packed files, unpacked).
         without_ontology: files that were checked without one.
         marked: files with comments that leave findings out, as findings name them.
+        damaged: files that could not be read to their end, and why; only where `go_on` was given.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class Run:
         watchers: Sequence[Watcher] = (),
         progress: Callable[[Block], None] | None = None,
         fast: bool | None = None,
+        go_on: Callable[[str], object] | None = None,
     ) -> None:
         """
         Args:
@@ -144,6 +146,7 @@ class Run:
             progress: called after each block.
             fast: pass over rows that are certainly clean without `grammar.check`, where numpy and pyarrow are there.
                 If None, for files that are big enough to pay for loading these.
+            go_on: told of each file that cannot be read; then the others are checked. Without it the run ends there.
 
         Raises:
             FileError: a path names no file.
@@ -151,49 +154,57 @@ class Run:
         self.files = inputs(paths)
         self.ontology, self.tokeniser, self.codes = ontology, tokeniser, frozenset(codes)
         self.form, self.names = form, names or Names()
-        self.watchers, self.progress, self.fast = watchers, progress, fast
+        self.watchers, self.progress, self.fast, self.go_on = watchers, progress, fast, go_on
         self.rows = self.bytes = 0
         self.without_ontology: list[str] = []
         self.marked: dict[str, None] = {}
+        self.damaged: dict[str, str] = {}
         self._prepared: tuple[Ontology | None, Clean] | None = None
 
     def __iter__(self) -> Iterator[Checked]:
         """Rows with findings.
 
         Raises:
-            FileError: a file cannot be read.
+            FileError: a file cannot be read, and nobody said to go on.
             OntologyError: an `ontology.toml` beside a file cannot be used.
         """
         for path in self.files:
-            ontology = self.ontology or ontology_beside(path)
-            if ontology is None:
-                self.without_ontology.append(path)
-            crlf = "E502" not in self.codes  # said once a file
-            clean = self._clean(path, ontology)
-            for block, suspects in _looked_at(self._blocks(path, clean is not None), clean):
-                seen = [watcher.see(block) for watcher in self.watchers]
-                if not crlf and block.crlf >= 0:
-                    suspects = {*suspects, block.crlf}
-                self.rows += block.size - len(suspects)  # the certain ones all hold a tree
-                for i in sorted(set(suspects).union(*seen)) if any(seen) else sorted(suspects):
-                    row = block.row(i)
-                    self.rows += i in suspects and (row.text is not None or row.problem is not None)
-                    if row.text is None and "treewright:" in row.raw and row.form == "trees":
-                        self.marked[row.place.path] = None
-                    found = self._check(row, ontology)
-                    if not crlf and (at := _carriage_return(row)) >= 0:
-                        crlf = True
-                        found.append(
-                            finding("E502", Span(at, at + 1), Fix(Span(at, at + 1), "", safe=True), field="line")
-                        )
-                    found += [one for findings in seen for one in findings.get(i, ())]
-                    if found:
-                        yield Checked(row, found[:MOST], max(0, len(found) - MOST))
-                self.bytes += block.bytes
-                if self.progress:
-                    self.progress(block)
+            try:
+                yield from self._file(path)
+            except FileError as error:
+                if self.go_on is None:
+                    raise
+                self.damaged[path] = str(error)
+                self.go_on(str(error))
         for watcher in self.watchers:
             yield from watcher.finish()
+
+    def _file(self, path: str) -> Iterator[Checked]:
+        ontology = self.ontology or ontology_beside(path)
+        if ontology is None:
+            self.without_ontology.append(path)
+        crlf = "E502" not in self.codes  # said once a file
+        clean = self._clean(path, ontology)
+        for block, suspects in _looked_at(self._blocks(path, clean is not None), clean):
+            seen = [watcher.see(block) for watcher in self.watchers]
+            if not crlf and block.crlf >= 0:
+                suspects = {*suspects, block.crlf}
+            self.rows += block.size - len(suspects)  # the certain ones all hold a tree
+            for i in sorted(set(suspects).union(*seen)) if any(seen) else sorted(suspects):
+                row = block.row(i)
+                self.rows += i in suspects and (row.text is not None or row.problem is not None)
+                if row.text is None and "treewright:" in row.raw and row.form == "trees":
+                    self.marked[row.place.path] = None
+                found = self._check(row, ontology)
+                if not crlf and (at := _carriage_return(row)) >= 0:
+                    crlf = True
+                    found.append(finding("E502", Span(at, at + 1), Fix(Span(at, at + 1), "", safe=True), field="line"))
+                found += [one for findings in seen for one in findings.get(i, ())]
+                if found:
+                    yield Checked(row, found[:MOST], max(0, len(found) - MOST))
+            self.bytes += block.bytes
+            if self.progress:
+                self.progress(block)
 
     def _clean(self, path: str, ontology: Ontology | None) -> Clean | None:
         """The quick look, where it can be had and pays."""

@@ -232,8 +232,10 @@ def parse_manifest(text: str, directory: str | Path) -> Manifest:
     path = f"{directory}/{MANIFEST}"
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ShardError(f"cannot read {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise ShardError(f"{path} holds no object, so it is not the manifest of a data set; convert again")
     if data.get("schema") != SCHEMA_VERSION:
         raise ShardError(
             f"{path}: schema {data.get('schema')!r}, but this version reads {SCHEMA_VERSION!r}; convert again"
@@ -241,6 +243,11 @@ def parse_manifest(text: str, directory: str | Path) -> Manifest:
     unknown = sorted(set(data) - set(Manifest.__dataclass_fields__))
     if unknown:
         raise ShardError(f"{path}: unknown key `{unknown[0]}`")
+    for key, value in data.items():
+        if type(value) is not type(getattr(Manifest(), key)):
+            raise ShardError(f"{path}: `{key}` is no {type(getattr(Manifest(), key)).__name__}; convert again")
+    if not all(isinstance(s, dict) and {"file", "rows", "sha256"} <= set(s) for s in data.get("shards", ())):
+        raise ShardError(f"{path}: `shards` must hold objects with `file`, `rows` and `sha256`; convert again")
     manifest = Manifest(**data)
     manifest.check()
     return manifest

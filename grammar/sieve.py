@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from grammar.files import opened
+from grammar.files import FileError, opened
 from grammar.finding import Finding, Place
 from grammar.rows import Row
 from grammar.run import Checked
@@ -21,10 +22,17 @@ class Sieve:
         baseline: findings that were there before.
         note: told once of each mark that names no rule.
         stdin: where a copy of stdin lies, if that is one of the files.
+        record: takes in whatever is not ignored, those of the baseline included.
     """
 
-    def __init__(self, baseline: Baseline | None, note: Callable[[str], object], stdin: Path | None = None) -> None:
-        self.baseline, self.note, self.stdin = baseline, note, stdin
+    def __init__(
+        self,
+        baseline: Baseline | None,
+        note: Callable[[str], object],
+        stdin: Path | None = None,
+        record: Baseline | None = None,
+    ) -> None:
+        self.baseline, self.note, self.stdin, self.record = baseline, note, stdin, record
         self.ignored = self.known = 0
         self._marks: dict[str, Marks] = {}
 
@@ -37,7 +45,10 @@ class Sieve:
                 self.ignored += 1
                 if checked.row.form == "trees":
                     self._of(checked.row.place.path).use(checked.row.place.line, finding.code)
-            elif self.baseline is not None and self.baseline.takes(finding, place):
+                continue
+            if self.record is not None:
+                self.record.add(finding, place)
+            if self.baseline is not None and self.baseline.takes(finding, place):
                 self.known += 1
             else:
                 yield finding, place
@@ -70,9 +81,11 @@ class Sieve:
         if path not in self._marks:
             source = str(self.stdin) if path == "<stdin>" else path
             self._marks[path] = Marks()
-            if _holds(source, b"treewright:"):
-                with opened(source) as file:
-                    self._marks[path] = Marks(file)
+            # A damaged file is told of where it is checked; marks in it do not count.
+            with suppress(FileError):
+                if _holds(source, b"treewright:"):
+                    with opened(source) as file:
+                        self._marks[path] = Marks(file)
             for line, problem in self._marks[path].problems:
                 self.note(f"{path}:{line}: {problem}")
         return self._marks[path]

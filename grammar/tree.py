@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+NOT_LABEL = re.compile(r"[^A-Za-z0-9_.:/\-!@#<>=+*?'$%]")
+"""A character that no label can hold."""
 _ESCAPED = re.compile(r"([ ()\\])")
 _ESCAPE = re.compile(r"\\([ ()\\])")
 _UNWRITABLE = re.compile(r"[\t\r\n]")
@@ -164,6 +166,11 @@ def unescape(text: str) -> str:
     'a (b)'
     """
     return _ESCAPE.sub(r"\1", text)
+
+
+def is_label(text: str) -> bool:
+    """Whether the language can hold this label; the characters are those of `tree.lark`."""
+    return bool(text) and not NOT_LABEL.search(text)
 
 
 def is_writable(word: str) -> bool:

@@ -162,6 +162,20 @@ def test_agree(files: list[Path], tmp_path: Path) -> None:
     assert run("agree", files[0], files[0], "--by", "line").exit_code == 0
 
 
+def test_what_people_have_written_is_not_written_over(files: list[Path], tmp_path: Path) -> None:
+    before = files[1].read_bytes()
+    for more in ([], ["--overwrite"]):
+        result = run("agree", *files, "--adjudicate", tmp_path / "." / "ben.tsv", *more)
+        assert result.exit_code == 2 and "is an input" in result.stderr
+    assert files[1].read_bytes() == before
+    settled = write(tmp_path / "settle.tsv", "settled by hand")
+    result = run("agree", *files, "--adjudicate", settled)
+    assert result.exit_code == 2 and "settle.tsv exists" in result.stderr and result.stdout == ""
+    assert settled.read_text("utf-8") == "settled by hand"
+    assert run("agree", *files, "--adjudicate", settled, "--overwrite").exit_code == 1
+    assert settled.read_text("utf-8").startswith("utterance\t")
+
+
 @pytest.mark.parametrize(("form", "code"), [("jsonl", "E111"), ("tsv", "E111"), ("trees", "E103")])
 def test_check_names_what_is_still_to_settle(files: list[Path], tmp_path: Path, form: str, code: str) -> None:
     settle = tmp_path / f"settle.{form}"

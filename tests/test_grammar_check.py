@@ -18,6 +18,7 @@ from grammar import Finding, Leaf, Span, Tree, check
 from grammar.__main__ import app
 from grammar.align import _align, check_alignment
 from grammar.files import read
+from grammar.fixes import mend
 from grammar.ontology import loads
 from grammar.rules import DEFAULT, EXAMPLE_ONTOLOGY, RULES, UnknownCode, chosen, explain, index
 
@@ -334,3 +335,30 @@ def test_safe_fixes_mend(tree: Tree) -> None:
 @given(trees())
 def test_a_tree_is_clean_against_its_own_words(tree: Tree) -> None:
     assert [f for f in check(str(tree), utterance=tree.words()) if f.code < "E5"] == []
+
+
+# --- brackets and signs that were said
+
+
+@pytest.mark.parametrize(
+    ("tree", "utterance", "wanted", "shown"),
+    [
+        (r"(PlayMusicIntent(MediaType(:\))))", "tell me :)", r"(PlayMusicIntent(MediaType(: \))))", r"(:)(\))"),
+        (r"(Say(Text(\(hello\))))", "say (hello)", r"(Say(Text(\( hello \))))", r"(\()(hello)(\))"),
+        ("(Play(Title(So What.)))", "play So What .", "(Play(Title(So What .)))", "(What)(.)"),
+        ("(Play(Title(jazz.)))", "play Jazz . now", "(Play(Title(Jazz .)))", "(Jazz)(.)"),
+    ],
+)
+def test_a_leaf_of_several_words_is_cut_as_the_utterance_is(tree: str, utterance: str, wanted: str, shown: str) -> None:
+    (found,) = check(tree, utterance=utterance)
+    assert found.code == "E301" and shown in found.help
+    mended = mend(tree, utterance, lambda text, said: check(text, utterance=said), unsafe=True)
+    assert (mended.tree, mended.left) == (wanted, [])
+
+
+def test_a_bracket_that_was_said_is_not_removed() -> None:
+    for said in ("tell me :)", ["tell", "me", ":", ")"]):
+        (found,) = check("(Say(Text(:))))", utterance=said)
+        assert found.code == "E102" and r"`\)`" in found.help and found.fix is None
+    (found,) = check("(Say(Text(a))))", utterance="say a")
+    assert found.fix and "\\" not in found.help

@@ -16,8 +16,10 @@ from typer.testing import CliRunner, Result
 
 from grammar import Tree
 from grammar.__main__ import app
-from grammar.corpus import split_of
+from grammar.corpus import Corpus, split_of
+from grammar.files import read
 from grammar.rules import RULES
+from grammar.run import Block
 
 GOOD = "(PlayMusicIntent(MediaType(music)))"
 DATA = Path(__file__).parent / "data" / "check"
@@ -113,6 +115,37 @@ def test_columns_by_name() -> None:
     write("a.jsonl", json.dumps({"text": "b", "gold": "(a(c))"}) + "\n")
     assert found("a.jsonl", "--column", "tree=gold", "--column", "utterance=text") == ["1 E301"]
     assert run("a.jsonl", "--column", "trees=gold").exit_code == 2
+
+
+def test_spreadsheets_are_not_taken_for_trees() -> None:
+    write("real.csv", f"play music,{GOOD}\n")
+    result = run("real.csv")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "error: real.csv: CSV is not read; save it as TSV" in result.stderr
+    assert CliRunner().invoke(app, ["format", "--check", "real.csv"]).exit_code == 2
+    assert found("real.csv", "--as", "tsv") == ["1 E114"]  # a person who says so is taken at their word
+    write("good.trees", GOOD + "\n")
+    result = run(".")
+    assert result.exit_code == 0 and "real.csv: not read; save it as TSV" in result.stderr
+
+
+@pytest.mark.parametrize("column", ["tree", "utterance", "annotator"])
+def test_a_column_may_stand_once(column: str) -> None:
+    write("a.tsv", f"utterance\tannotator\ttree\t{column}\nmusic\tanna\t{GOOD}\t(a(b)\n")
+    result = run("a.tsv")
+    assert result.exit_code == 2 and f"a.tsv:1: two columns are called `{column}`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("head", "hint"), [("said\tParse", "Parse"), ("id\tTree\tsaid", "Tree"), ("text\tgold", "NAME")]
+)
+def test_a_first_line_that_does_not_name_the_trees_leads_to_the_option(head: str, hint: str) -> None:
+    write("a.tsv", f"{head}\nmusic\t{GOOD}\tx\n")
+    result = run("a.tsv", "--select", "E1")
+    assert result.stdout.startswith("error[E114]: no column is called `tree`")
+    assert f"`--column tree={hint}`" in result.stdout
+    write("a.tsv", f"music\t{GOOD}\n")
+    assert found("a.tsv") == []
 
 
 # --- what to look for, what to leave out
@@ -233,6 +266,49 @@ def test_a_baseline_forgives_what_was_there_and_follows_lines_that_move() -> Non
     assert run("a.trees", "--baseline", "old.json").exit_code == 2
 
 
+def test_a_baseline_that_is_written_anew_keeps_what_it_had() -> None:
+    write("a.trees", "(a(b) c)\n(a(d) e)\n# treewright: ignore[E108]\n(a(x) y)\n")
+    run("a.trees", "--write-baseline", "old.json")
+    write("a.trees", "(a(b) c)\n# treewright: ignore[E108]\n(a(x) y)\n(a(new) f)\n")  # one mended, one new
+    assert run("a.trees", "--baseline", "old.json", "--write-baseline", "old.json").stdout == ""
+    assert found("a.trees", "--baseline", "old.json") == []
+    assert len(json.loads(Path("old.json").read_text())["findings"]) == 2
+    refused = run("a.trees", "--max-findings", "1", "--write-baseline", "part.json")
+    assert refused.exit_code == 2 and not Path("part.json").exists()
+
+
+@pytest.mark.parametrize("rows", [1, 9_000, 20_000])  # the last is read in blocks
+def test_a_damaged_file_does_not_hide_the_others(rows: int) -> None:
+    import random
+
+    made = random.Random(1)
+    text = "".join(f"say {made.random()}\t(Say(Text(x)))\n" for _ in range(rows)).encode()
+    Path("b.tsv.gz").write_bytes(gzip.compress(text)[: -len(text) // 8])
+    Path("a.trees.gz").write_bytes(gzip.compress(b"(a(b)\n" + text.replace(b"\t", b" "))[: -len(text) // 8])
+    write("c.parquet", "")
+    write("z.tsv", "play music\t(a(b)\n" + f"music\t{GOOD}\n" * 2)
+    result = run(".", "--output-format", "concise", "--ignore", "E301")
+    assert result.exit_code == 2
+    assert "z.tsv:1:12: error[E101]" in result.stdout and "z.tsv:3:7: warning[E401]" in result.stdout
+    assert rows != 9_000 or "a.trees.gz:1:1: error[E101]" in result.stdout
+    assert "error: cannot unpack b.tsv.gz" in result.stderr and "error: cannot unpack a.trees.gz" in result.stderr
+    assert "error: cannot read c.parquet" in result.stderr
+    assert run(".", "--write-baseline", "old.json").exit_code == 2 and not Path("old.json").exists()
+    assert run("c.parquet", "z.tsv", "--fix", "--unsafe-fixes", "--select", "E1").exit_code == 2
+    assert Path("z.tsv").read_text().startswith("play music\t(a(b))\n")
+
+
+def test_rows_are_read_again_only_as_far_as_they_were_seen() -> None:
+    corpus = Corpus(lambda path: read(f"{path}.more"))
+    for name, said in (("a.tsv", "go"), ("b.tsv", "stop")):
+        write(name, f"{said}\t{GOOD}\n{said}\t{GOOD}\n")
+        write(f"{name}.more", f"{said}\t{GOOD}\n{said}\t{GOOD}\nnever\t(a\n")
+        rows = list(read(name))
+        corpus.see(Block(name, rows, 0))
+    corpus.read = lambda path: read(f"{path}.more", "tsv")
+    assert [checked.row.raw[:4] for checked in corpus.finish()] == ["go\t(", "stop"]
+
+
 # --- mending files
 
 
@@ -264,14 +340,36 @@ def test_fix_and_diff_of_every_form(name: str, text: str, mended: str) -> None:
     write(name, text)
     shown = run(name, "--diff", "--select", "E1,E5")
     assert shown.exit_code == 1 and Path(name).read_bytes().decode() == text
-    assert run("-", "--as", name[2:], "--fix", "--select", "E1,E5", stdin=text.encode()).stdout == mended
+    piped = run("-", "--as", name[2:], "--fix", "--select", "E1,E5", stdin=text.encode())
+    assert (piped.exit_code, piped.stdout) == (0, mended)
     assert run(name, "--fix", "--select", "E1,E5").exit_code == 0
     assert Path(name).read_bytes().decode() == mended
-    assert run(name, "--diff", "--select", "E1,E5").stdout == ""
+    again = run(name, "--diff", "--select", "E1,E5")
+    assert (again.exit_code, again.stdout) == (0, "")
     if shutil.which("patch") and "\ufeff" not in text:
         write(name, text)
         subprocess.run(["patch", "--binary", name], input=shown.stdout.encode(), check=True, capture_output=True)
         assert Path(name).read_bytes().decode() == mended
+
+
+def test_what_a_fix_of_stdin_leaves_is_found_in_what_it_wrote() -> None:
+    text = b"# treewright: ignore[E109]\n(a(AC\\DC) (b))\n(a(b) c)\n(a(b)\n"
+    result = run("-", "--fix", stdin=text)
+    assert result.exit_code == 1 and result.stdout == text.decode().replace(" c)", " (c))")
+    assert "E108" not in result.stderr.replace("(1 E108)", "") and "<stdin>:4:1" in result.stderr
+
+
+def test_diff_fails_where_something_is_left_for_people() -> None:
+    write("a.trees", "(a(b)\n")
+    result = run("a.trees", "--diff")
+    assert (result.exit_code, result.stdout) == (1, "") and "1 finding in 1 tree" in result.stderr
+    assert run("a.trees", "--diff", "--fail-on", "never").exit_code == 0
+    write("a.trees", "(a(b\u00a0))\n(a(e\u0301))\n")  # two warnings, of which one is mended
+    assert run("a.trees", "--diff", "--fail-on", "error").exit_code == 1
+    write("a.trees", "(a(b\u00a0))\n")
+    assert run("a.trees", "--diff", "--fail-on", "error").exit_code == 0
+    for more in (["--output-file", "x"], ["--report", "x"], ["--statistics"]):
+        assert run("a.trees", "--diff", *more).exit_code == 2 and not Path("x").exists()
 
 
 def test_diff_has_hunks_that_patch_takes() -> None:
@@ -293,6 +391,10 @@ def test_what_cannot_be_rewritten_is_refused() -> None:
     Path("a.trees.gz").write_bytes(gzip.compress(b"(a(b) c)\n"))
     result = run("a.trees.gz", "--fix")
     assert result.exit_code == 2 and "packed files and Parquet are not rewritten" in result.stderr
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"tree": ["(a(b) c)"]}), "a.parquet")
+    result = run("a.parquet", "--fix")
+    assert result.exit_code == 2 and "packed files and Parquet are not rewritten" in result.stderr
     assert run("a.trees", "--unsafe-fixes").exit_code == 2
     assert run("a.trees", "--fix", "--baseline", "x").exit_code == 2
 
@@ -312,3 +414,39 @@ def test_fix_leaves_trees_without_findings_byte_for_byte(rows: list[tuple[Tree, 
         assert old == new or number in bad
     run("a.trees", "--fix", "--unsafe-fixes", "--ignore", "E502")
     assert Path("a.trees").read_bytes() == once
+
+
+# --- other encodings
+
+ROW = "play caf\u00e9\t(PlayMusicIntent(MediaType(caf\u00e9)))\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("rows", [3, 6_000])  # the second is read in blocks
+def test_a_file_of_utf_16_is_one_finding_and_stays_as_it_is(encoding: str, rows: int) -> None:
+    data = (ROW * rows).encode(encoding)
+    Path("a.tsv").write_bytes(data)
+    assert found("a.tsv") == ["1 E503"]
+    result = run("a.tsv", "--fix", "--unsafe-fixes")
+    assert result.exit_code == 1 and "0 findings fixed" in result.stderr
+    assert f"iconv -f {encoding.replace('6-', '6')} -t utf-8" in result.stdout
+    assert "1 | play caf\u00e9    (PlayMusicIntent" in result.stdout
+    assert Path("a.tsv").read_bytes() == data
+    piped = run("-", "--fix", "--as", "tsv", stdin=data)
+    assert piped.stdout_bytes == data
+    for command in (["format", "--check"], ["infer"]):
+        refused = CliRunner().invoke(app, [*command, "a.tsv"])
+        assert refused.exit_code == 2 and "a.tsv: the file is UTF-" in refused.stderr
+
+
+def test_nothing_is_mended_in_a_file_with_bytes_of_another_encoding() -> None:
+    # In Shift-JIS the second byte of this letter is that of a backslash, which would be doubled.
+    data = "(a(b) c)\n(a(\u8868))\n".encode("shift-jis")
+    for name in ("a.trees", "-"):
+        Path("a.trees").write_bytes(data)
+        result = run(name, "--fix", "--unsafe-fixes", "--select", "E1", stdin=data)
+        assert ":2: not UTF-8, so nothing is mended in this file" in result.stderr
+        assert (result.stdout_bytes if name == "-" else Path("a.trees").read_bytes()) == data
+    write("a.trees", "(a(b) c)\n(a(\udced\udca0\udcbc\udced\udcbe\udcb5))\n")  # halves that are put together
+    run("a.trees", "--fix")
+    assert Path("a.trees").read_text("utf-8") == "(a(b) (c))\n(a(\U0001f3b5))\n"

@@ -211,6 +211,51 @@ def test_infer(tmp_path: Path) -> None:
     assert run("infer", file, "--function", "both").stdout == output.read_text(encoding="utf-8")
 
 
+def test_a_reviewed_ontology_is_not_written_over(tmp_path: Path) -> None:
+    file, reviewed = write(tmp_path / "a.trees", f"{GOOD}\n"), write(tmp_path / "o.toml", "# reviewed\n")
+    refused = run("infer", file, "--output", reviewed)
+    assert (refused.exit_code, reviewed.read_text("utf-8")) == (2, "# reviewed\n")
+    assert run("infer", file, "--output", file, "--overwrite").exit_code == 2
+    assert file.read_text("utf-8") == f"{GOOD}\n"
+    assert run("infer", file, "--output", reviewed, "--overwrite").exit_code == 0
+    assert load(reviewed).kind("PlayMusicIntent") == "intent"
+
+
+def test_no_result_is_written_over_an_input(tmp_path: Path) -> None:
+    file, ontology = write(tmp_path / "a.trees", f"{GOOD}\n"), tmp_path / "o.toml"
+    run("infer", file, "--output", ontology)
+    before = file.read_bytes(), ontology.read_bytes()
+    for command in (
+        ["check", file, "--output-file", file],
+        ["check", tmp_path, "--report", file],
+        ["check", file, "--write-baseline", file],
+        ["check", file, "--ontology", ontology, "--output-file", ontology],
+        ["show", file, "--html", file],
+        ["show", file, "--svg", file],
+        ["ontology", "docs", ontology, "--output", ontology],
+        ["ontology", "grammar", ontology, "--output", ontology],
+    ):
+        result = run(*command)
+        assert result.exit_code == 2 and "is an input" in result.stderr
+    assert (file.read_bytes(), ontology.read_bytes()) == before
+
+
+def test_every_command_takes_names_of_columns(tmp_path: Path) -> None:
+    head = "who\tparse\tsaid\n"
+    file = write(tmp_path / "a.tsv", f"{head}ann\t(a(b c))\tb c\nben\t(a(b)(c))\tb c\n")
+    other = write(tmp_path / "b.tsv", f"{head}ann\t(a(b))\tb\nben\t(d())\td\n")
+    columns = ["--column", "tree=parse", "--column", "utterance=said", "--column", "annotator=who"]
+    assert "all agree             100.0%" in run("agree", file, *columns).stdout
+    assert '[intents."a"]' in run("infer", file, *columns).stdout
+    assert run("show", file, *columns).stdout.startswith("b c\na ── b c\n")
+    assert "only in" in run("diff", file, other, "--by", "utterance", *columns).stdout
+    assert run("format", file, *columns).stdout == file.read_text("utf-8").replace("(b c)", "(b)(c)")
+    assert run("format", file, "--indent", "1", *columns).stdout.startswith("(a")
+    for command in (["agree"], ["infer"], ["show"], ["diff", file], ["format"]):
+        wrong = run(*command, file, "--column", "trees=parse")
+        assert wrong.exit_code == 2 and "--column: unknown value `trees`" in wrong.stderr
+
+
 def test_explain() -> None:
     assert "(Title Star Wars)" in run("explain", "e208").stdout
     listed = run("explain").stdout.splitlines()

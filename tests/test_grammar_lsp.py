@@ -102,6 +102,14 @@ def edited(text: str, edits: list[lsp.TextEdit]) -> str:
 
 
 @pytest.mark.asyncio
+async def test_a_column_that_stands_twice_is_marked_where_it_stands(client: LanguageClient, folder: Path) -> None:
+    document = Document(client, folder / "a.tsv")
+    found = await document.open("utterance\ttree\ttree\nstop\t(Stop())\t(Stop(\n")
+    assert spots(found) == [("E114", 0, 0, 19)]
+    assert await document.replace(0, 15, 19, "old") == []
+
+
+@pytest.mark.asyncio
 async def test_diagnostics_follow_every_edit(client: LanguageClient, folder: Path) -> None:
     document = Document(client, folder / "a.tsv")
     # The emoji is two units of UTF-16, the Chinese characters one each, U+2028 ends no line.

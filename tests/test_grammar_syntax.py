@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from strategies import LABEL_CHARS, trees
 
 from grammar import Leaf, Span, Tree, parse
-from grammar.recover import _NOT_LABEL, scan
+from grammar.recover import scan
 from grammar.rules import MAX_BYTES, MAX_DEPTH
 from grammar.shard import grammar_sha256
 from grammar.syntax import _GRAMMAR, TreeSyntaxError
 from grammar.syntax import lark as loaded
+from grammar.tree import is_label
 
 
 def test_spans() -> None:
@@ -74,7 +75,7 @@ def test_names_and_words_are_disjoint(atom: str) -> None:
     terminals = {t.name: t.pattern.to_regexp() for t in loaded().terminals}
     is_name, is_word = (bool(re.fullmatch(terminals[name], atom)) for name in ("NAME", "WORD"))
     assert not (is_name and is_word)
-    assert is_name == (not _NOT_LABEL.search(atom))
+    assert is_name == is_label(atom)
 
 
 @st.composite
@@ -122,6 +123,11 @@ def test_error_names_the_first_finding_and_holds_all() -> None:
         parse("(a(b)c)(")
     assert [finding.code for finding in caught.value.findings] == ["E108", "E106"]
     assert str(caught.value) == "E108 at character 5: `c` stands beside brackets without its own (and 1 more)"
+
+
+def test_text_on_both_sides_of_a_tree_is_found_at_once() -> None:
+    found = scan('"(a(b))"').findings  # as spreadsheets quote cells
+    assert [(finding.code, finding.span.start) for finding in found] == [("E106", 0), ("E106", 7)]
 
 
 @pytest.mark.parametrize(

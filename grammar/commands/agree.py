@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Form
+from grammar.commands.door import Column, Form, Overwrite
 from grammar.infer import FUNCTIONS
 from grammar.words import TOKENISERS
 
@@ -36,6 +36,7 @@ def agree(
     adjudicate: Annotated[
         Path | None, typer.Option(help="Write a file to settle them in: `.jsonl`, `.tsv`, or `.trees` with comments.")
     ] = None,
+    overwrite: Overwrite = False,
     function: Annotated[
         list[str] | None, typer.Option(help=f"A label that joins clauses, besides {', '.join(sorted(FUNCTIONS))}.")
     ] = None,
@@ -44,6 +45,7 @@ def agree(
     ] = None,
     tokeniser: Annotated[str, typer.Option(help=f"How utterances are cut: {', '.join(TOKENISERS)}.")] = "words-1",
     as_json: Annotated[bool, typer.Option("--json", help="One object: measures, pairs, disagreements.")] = False,
+    column: Column = None,
     form: Form = None,
 ) -> None:
     """Measure how far annotators agree, and show where they do not; exit 1 if they differ anywhere.
@@ -64,7 +66,9 @@ def agree(
     door.one_of("--tokeniser", tokeniser, TOKENISERS)
     if adjudicate and adjudicate.suffix not in (".jsonl", ".tsv", ".trees"):
         door.fail(f"--adjudicate: {adjudicate} must end in .jsonl, .tsv or .trees")
-    names, rows = _names(files), [list(door.trees_of(path, form)) for path in files]
+    door.keep("--adjudicate", adjudicate, files, overwrite)
+    columns = door.names_of(column)
+    names, rows = _names(files), [list(door.trees_of(path, form, columns)) for path in files]
     try:
         if len(files) == 1:
             groups = by_annotator(rows[0])

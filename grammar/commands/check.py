@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from grammar.commands import door
-from grammar.commands.door import Form
+from grammar.commands.door import Column, Form
 from grammar.corpus import CODES as CORPUS
 from grammar.corpus import SPLITS, Corpus, split_named, split_of
-from grammar.files import FORMS, FileError, Names, form_of, inputs, read
+from grammar.files import FORMS, FileError, form_of, inputs, read, spreadsheets
 from grammar.ontology import OntologyError
 from grammar.outputs import FORMATS, Output, make
 from grammar.outputs.objects import dumps
@@ -76,10 +75,7 @@ def check(
             metavar="SPLIT=PATTERN", help="Which files are `train`, `dev`, `test`, where names do not say it."
         ),
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROLE=NAME", help="What a column is called: tree, utterance, annotator, batch, ..."),
-    ] = None,
+    column: Column = None,
     tokeniser: Annotated[str, typer.Option(help=f"How utterances are cut: {', '.join(TOKENISERS)}.")] = "words-1",
     form: Form = None,
 ) -> None:
@@ -102,39 +98,48 @@ def check(
         door.one_of(option, value, known)
     if (fix or diff) and (baseline or write_baseline):
         door.fail("`--fix` and `--diff` go with no baseline; mend first, then write one")
+    if diff and (output_file or report or statistics):
+        door.fail("`--diff` shows a diff on stdout and goes without `--output-file`, `--report` and `--statistics`")
+    if write_baseline and max_findings:
+        door.fail("`--write-baseline` takes all findings, so it goes without `--max-findings`")
     if unsafe_fixes and not (fix or diff):
         door.fail("`--unsafe-fixes` goes with `--fix` or `--diff`")
-    given, splits, names = door.ontology(ontology), _splits(split), _names(column)
+    given, splits, names = door.ontology(ontology), _splits(split), door.names_of(column)
     try:
         codes = chosen(_codes(select), _codes(extend_select), _codes(ignore))
         paths = inputs(files)
         old = load_baseline(baseline) if baseline else None
     except (UnknownCode, FileError, BaselineError) as error:
         door.fail(str(error))
+    for option, path in (("--output-file", output_file), ("--report", report), ("--write-baseline", write_baseline)):
+        door.spare(option, path, (*paths, ontology))
+    for table in spreadsheets(files):
+        door.note(f"{table}: not read; save it as TSV")
     with door.stdin_twice(paths) as copy, _target(output_file, output_format) as target:
         counts = Statistics()
+        before = Baseline() if write_baseline else None
+        differs = False
 
         def again(path: str) -> Iterator[Row]:
             door.rewind(path)
             return read(path, form, names, cut=True)
 
-        def run(watchers: list[Watcher]) -> Run:
+        def run(watchers: list[Watcher], tell: Callable[[str], object]) -> Run:
             for path in paths:
                 door.rewind(path)
-            return Run(paths, given, tokeniser, codes, form, names, watchers)
+            return Run(paths, given, tokeniser, codes, form, names, watchers, go_on=tell)
 
         def sieve() -> Sieve:
-            return Sieve(old, door.note, copy)
+            return Sieve(old, door.note, copy, before)
 
         try:
             if fix or diff:
                 from grammar.commands.fixing import fix as fix_files
 
-                fixed = fix_files(lambda: run([]), sieve, unsafe_fixes, only_show=diff)
+                fixed = fix_files(lambda: run([], str), sieve, unsafe_fixes, diff, copy)
                 would = "would be " * diff
                 door.note(f"{door.count(fixed.total(), 'finding')} {would}fixed" + _listed(fixed))
-                if diff:
-                    raise typer.Exit(1 if fixed else 0)
+                differs = diff and bool(fixed)
             output = make("json-lines" if as_json else output_format, target)
             if fix and "-" in paths and output_file is None:  # stdout has the mended trees
                 output.write = sys.stderr.write
@@ -143,8 +148,9 @@ def check(
             watchers += [page] if page else []
             if codes & CORPUS and _could_meet(paths, form, splits):
                 watchers.append(Corpus(again, codes, splits))
-            before = Baseline() if write_baseline else None
-            worst = _report(run(watchers), sieve(), counts, None if statistics else output, before, max_findings, page)
+            shown = None if statistics or diff else output
+            checking = run(watchers, door.tell)
+            worst = _report(checking, sieve(), counts, shown, bool(write_baseline), max_findings, page)
         except (FileError, OntologyError, OSError) as error:
             door.fail(str(error))
         if report and page:
@@ -153,10 +159,13 @@ def check(
             as_object = as_json or output_format in ("json", "json-lines")
             text = dumps(counts.to_json()) if as_object else counts.to_text()
             target(text + "\n" * bool(text))
+        if checking.damaged:
+            door.fail(f"{door.count(len(checking.damaged), 'file')} could not be read, as told above")
         if write_baseline and before is not None:
             door.write(str(write_baseline), before.dumps())
             raise typer.Exit(0)
-    raise typer.Exit(1 if worst in _LEVELS[: _LEVELS.index(fail_on) + 1] and fail_on != "never" else 0)
+    failed = differs or worst in _LEVELS[: _LEVELS.index(fail_on) + 1]
+    raise typer.Exit(1 if failed and fail_on != "never" else 0)
 
 
 def _report(
@@ -164,7 +173,7 @@ def _report(
     keep: Sieve,
     counts: Statistics,
     output: Output | None,
-    before: Baseline | None,
+    silent: bool,
     most: int | None,
     page: Report | None = None,
 ) -> str:
@@ -183,9 +192,7 @@ def _report(
             for finding, place in kept:
                 if not worst or _LEVELS.index(finding.severity) < _LEVELS.index(worst):
                     worst = finding.severity
-                if before is not None:
-                    before.add(finding, place)
-                elif output:
+                if output and not silent:
                     output.add(finding, place)
             if most is not None and counts.codes.total() >= most:
                 break
@@ -238,18 +245,6 @@ def _splits(given: list[str] | None) -> dict[str, str]:
             door.fail(f"--split: `{text}` is not SPLIT=PATTERN; SPLIT is one of {', '.join(SPLITS[1:])}")
         splits[pattern] = split_named(name)
     return splits
-
-
-def _names(given: list[str] | None) -> Names:
-    names: dict[str, Any] = {}
-    roles = {"utterance": "utterances"} | {role.name: role.name for role in fields(Names) if role.name != "utterances"}
-    for text in given or ():
-        role, _, name = text.partition("=")
-        door.one_of("--column", role, sorted(roles))
-        if not name:
-            door.fail(f"--column: `{text}` is not ROLE=NAME")
-        names[roles[role]] = (name,) if role == "utterance" else name
-    return Names(**names)
 
 
 def _could_meet(paths: Sequence[str], form: str | None, splits: dict[str, str]) -> bool:

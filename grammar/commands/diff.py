@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Form
+from grammar.commands.door import Column, Form
 
 
 def diff(
@@ -20,6 +20,7 @@ def diff(
     as_json: Annotated[
         bool, typer.Option("--json", help="One object a pair of trees that differ: distance and lines.")
     ] = False,
+    column: Column = None,
     form: Form = None,
 ) -> None:
     """Show how two trees differ, or the trees of two files; exit 1 if they do.
@@ -35,7 +36,8 @@ def diff(
 
     if by is not None:
         door.one_of("--by", by, BY)
-    sides = [list(door.trees_of(source, form)) for source in (before, after)]
+    names = door.names_of(column)
+    sides = [list(door.trees_of(source, form, names)) for source in (before, after)]
     if any(one.tree is None for side in sides for one in side):
         door.fail(
             "a tree cannot be read, so there is nothing to compare; mend it first (see `python -m grammar check`)"

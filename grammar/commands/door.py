@@ -10,14 +10,15 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from grammar.files import FORMS, FileError, Row, ontology_beside, read
+from grammar.files import FORMS, FileError, Names, Row, ontology_beside, read
 from grammar.finding import Finding, Place, render
 from grammar.ontology import Ontology, OntologyError, load
 from grammar.tree import Tree
@@ -30,14 +31,32 @@ Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="`.trees`, 
 Form = Annotated[
     str | None, typer.Option("--as", metavar="FORM", help=f"Read as {', '.join(FORMS)}, whatever the name.")
 ]
+Column = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="ROLE=NAME", help="What a column is called: tree, utterance, annotator, ..."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is written, where it exists.")]
 
 _NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 
 
-def lines(path: str, form: str | None) -> Iterator[Row]:
+def names_of(column: Iterable[str] | None) -> Names:
+    """What `--column ROLE=NAME` says."""
+    names: dict[str, Any] = {}
+    roles = {"utterance": "utterances"} | {role.name: role.name for role in fields(Names) if role.name != "utterances"}
+    for text in column or ():
+        role, _, name = text.partition("=")
+        one_of("--column", role, sorted(roles))
+        if not name:
+            fail(f"--column: `{text}` is not ROLE=NAME")
+        names[roles[role]] = (name,) if role == "utterance" else name
+    return Names(**names)
+
+
+def lines(path: str, form: str | None, names: Names) -> Iterator[Row]:
     one_of("--as", form or FORMS[0], FORMS)
     try:
-        for row in read(path, form):
+        for row in read(path, form, names):
             refuse_other_encodings(row)
             yield row
     except (FileError, OSError) as error:
@@ -45,6 +64,8 @@ def lines(path: str, form: str | None) -> Iterator[Row]:
 
 
 def refuse_other_encodings(row: Row) -> None:
+    if row.problem and row.problem.code == "E503":
+        fail(f"{row.place.path}: {row.problem.message}; {row.problem.help}")
     if wrong := _NOT_UTF_8.search(row.raw):
         byte = ord(wrong[0]) - 0xDC00
         fail(
@@ -53,9 +74,9 @@ def refuse_other_encodings(row: Row) -> None:
         )
 
 
-def rows(path: str, form: str | None) -> Iterator[Row]:
+def rows(path: str, form: str | None, names: Names) -> Iterator[Row]:
     """The rows that hold a tree, or should."""
-    return (row for row in lines(path, form) if row.text is not None or row.problem)
+    return (row for row in lines(path, form, names) if row.text is not None or row.problem)
 
 
 def parse(row: Row) -> Tree | None:
@@ -73,12 +94,12 @@ def parse(row: Row) -> Tree | None:
     return None
 
 
-def trees_of(source: str, form: str | None) -> Iterator[Annotation]:
+def trees_of(source: str, form: str | None, names: Names) -> Iterator[Annotation]:
     """Every tree of a file, or the one tree given as text; what cannot be read is shown on stderr."""
     from grammar.items import Annotated as Annotation
 
     given = source.lstrip().startswith("(")
-    found = [Row(Place("<argument>", 1, source), "tree", source, source)] if given else rows(source, form)
+    found = [Row(Place("<argument>", 1, source), "tree", source, source)] if given else rows(source, form, names)
     return (Annotation(row, parse(row)) for row in found)
 
 
@@ -124,6 +145,22 @@ def write(path: str, text: str) -> None:
         fail(f"cannot write {path}: {error.strerror}")
 
 
+def spare(option: str, output: Path | None, inputs: Iterable[str | Path | None]) -> None:
+    """Refuse to write results over what they are made from."""
+    if output is None:
+        return
+    for path in inputs:
+        if path is not None and Path(path).exists() and output.exists() and os.path.samefile(path, output):
+            fail(f"{option}: {output} is an input; write to another file")
+
+
+def keep(option: str, output: Path | None, inputs: Iterable[str | Path | None], overwrite: bool) -> None:
+    """Refuse to write over an input, or over a file in which a person may have worked since."""
+    spare(option, output, inputs)
+    if output is not None and output.is_file() and not overwrite:
+        fail(f"{option}: {output} exists; write to another file, or replace it with `--overwrite`")
+
+
 @contextmanager
 def stdin_twice(paths: Iterable[str]) -> Iterator[Path | None]:
     """Where stdin is among the inputs, keep it in a temporary file while this lasts, so that it can be read again."""
@@ -135,13 +172,19 @@ def stdin_twice(paths: Iterable[str]) -> Iterator[Path | None]:
         copy = Path(folder) / "stdin"
         with copy.open("wb") as file:
             shutil.copyfileobj(given.buffer, file)
-        with copy.open("rb") as again:
-            sys.stdin = io.TextIOWrapper(again, encoding="utf-8")
-            try:
-                yield copy
-            finally:
-                sys.stdin.detach()
-                sys.stdin = given
+        sys.stdin = io.TextIOWrapper(copy.open("rb"), encoding="utf-8")
+        try:
+            yield copy
+        finally:
+            sys.stdin.close()
+            sys.stdin = given
+
+
+def put_on_stdin(copy: Path, other: Path) -> None:
+    """Let another file take the place of the copy of stdin, for whoever reads it from now on."""
+    sys.stdin.close()
+    os.replace(other, copy)
+    sys.stdin = io.TextIOWrapper(copy.open("rb"), encoding="utf-8")
 
 
 def rewind(path: str) -> None:
@@ -185,6 +228,11 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def tell(message: str) -> None:
+    """Say an error that does not end the run."""
+    note(f"error: {message}")
+
+
 def fail(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    tell(message)
     raise typer.Exit(2)

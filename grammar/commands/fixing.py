@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 import typer
 
 from grammar.checker import check
 from grammar.commands import door
-from grammar.files import ontology_beside
+from grammar.encoding import is_utf_8
+from grammar.files import form_of, ontology_beside, opened
 from grammar.fixes import mend
 from grammar.ontology import Ontology
 from grammar.rewrite import changed, diff, encode, replace
@@ -19,7 +21,9 @@ from grammar.run import Run
 from grammar.sieve import Sieve
 
 
-def fix(make_run: Callable[[], Run], sieve: Callable[[], Sieve], unsafe: bool, only_show: bool) -> Counter[str]:
+def fix(
+    make_run: Callable[[], Run], sieve: Callable[[], Sieve], unsafe: bool, only_show: bool, copy: Path | None
+) -> Counter[str]:
     """Mend what can be mended in the files of a run.
 
     Args:
@@ -27,6 +31,7 @@ def fix(make_run: Callable[[], Run], sieve: Callable[[], Sieve], unsafe: bool, o
         sieve: a new sieve; what is ignored is not mended.
         unsafe: whether to apply unsafe fixes.
         only_show: print a diff instead of writing. Stdin is written to stdout.
+        copy: where stdin is kept, if that is one of the files; it is mended too, as a file would be.
 
     Returns:
         How often each code was mended.
@@ -40,15 +45,28 @@ def fix(make_run: Callable[[], Run], sieve: Callable[[], Sieve], unsafe: bool, o
                 rows[path].setdefault(checked.row.place.line, []).append(finding.code)
     fixed: Counter[str] = Counter()
     for path, lines in rows.items():
+        binary = (run.form or form_of(path)) == "parquet"  # it is refused below
+        if lines and not binary and (line := _other_bytes(path)):
+            name = "<stdin>" if path == "-" else path
+            door.note(f"{name}:{line}: not UTF-8, so nothing is mended in this file; convert it first")
+            lines = {}
         if lines:
-            fixed += _file(path, lines, run, keep, unsafe, only_show)
+            fixed += _file(path, lines, run, keep, unsafe, only_show, copy)
         elif path == "-" and not only_show:
             door.rewind(path)
             _out(sys.stdin.buffer.read())
     return fixed
 
 
-def _file(path: str, lines: dict[int, list[str]], run: Run, keep: Sieve, unsafe: bool, only_show: bool) -> Counter[str]:
+def _file(
+    path: str,
+    lines: dict[int, list[str]],
+    run: Run,
+    keep: Sieve,
+    unsafe: bool,
+    only_show: bool,
+    copy: Path | None,
+) -> Counter[str]:
     codes = {code for some in lines.values() for code in some}
     fixed = Counter(code for code in codes if code in ("E501", "E502"))
     ontology = run.ontology or ontology_beside(path)
@@ -67,11 +85,29 @@ def _file(path: str, lines: dict[int, list[str]], run: Run, keep: Sieve, unsafe:
         for piece in diff("<stdin>" if path == "-" else path, pairs):
             _out(encode(piece))
     elif path == "-":
-        for _, new in pairs:
-            _out(encode(new))
+        assert copy is not None
+        mended = copy.with_name("mended")
+        with mended.open("wb") as file:
+            for _, new in pairs:
+                _out(encode(new))
+                file.write(encode(new))
+        door.put_on_stdin(copy, mended)
     else:
         replace(path, (new for _, new in pairs))
     return fixed
+
+
+def _other_bytes(path: str) -> int:
+    """The first line with bytes that are no UTF-8; 0 where there is none.
+
+    In other encodings a byte that looks like a backslash or a blank may be half a letter.
+    """
+    door.rewind(path)
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.isascii() and not is_utf_8(line.decode("utf-8", "surrogateescape")):
+                return number
+    return 0
 
 
 def _mended(

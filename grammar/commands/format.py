@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Files, Form
+from grammar.commands.door import Column, Files, Form
 from grammar.files import FileError, form_of
 from grammar.rewrite import changed, diff, encode, replace
-from grammar.rows import Row
+from grammar.rows import Names, Row
 from grammar.tree import Tree
 
 
@@ -24,6 +24,7 @@ def format_(
         int | None,
         typer.Option(min=0, max=16, help="Trees over several lines, for reading; only `.tree` files can hold them."),
     ] = None,
+    column: Column = None,
     form: Form = None,
 ) -> None:
     """Write trees in their canonical form: no white space, one leaf a word, only needed escapes.
@@ -41,16 +42,16 @@ def format_(
     lined = [path for path in files if (form or form_of(path)) != "tree"]
     if indent is not None and lined and (write or check or show):
         door.fail(f"{lined[0]}: one tree a line there; `--indent` writes, checks and diffs `.tree` files only")
-    status = 0
+    status, names = 0, door.names_of(column)
     with door.stdin_twice(files):
         for path in files:
             door.rewind(path)
             if indent is not None and path in lined:
-                status = max(status, _pretty(path, form, indent))
+                status = max(status, _pretty(path, form, names, indent))
                 continue
             edit = _Edit(indent)
             try:
-                pairs = changed(path, edit, form)
+                pairs = changed(path, edit, form, names)
                 if show:
                     _out("".join(diff(_name(path), pairs)))
                 elif write:
@@ -97,13 +98,13 @@ class _Edit:
         return str(tree) if self.indent is None else pretty(tree, self.indent)
 
 
-def _pretty(path: str, form: str | None, indent: int) -> int:
+def _pretty(path: str, form: str | None, names: Names, indent: int) -> int:
     """Print the trees of a file that has one a line, over several lines each; 1 if any could not be read."""
     from grammar.picture import pretty
 
     status = 0
     first = True
-    for row in door.rows(path, form):
+    for row in door.rows(path, form, names):
         tree = door.parse(row)
         if tree is None:
             status = 1

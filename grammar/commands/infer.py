@@ -8,19 +8,21 @@ from typing import Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Files, Form
+from grammar.commands.door import Column, Files, Form, Overwrite
 from grammar.infer import FUNCTIONS, Counts, doubts
 
 
 def infer(
     files: Files,
     output: Annotated[Path | None, typer.Option(help="Where to write; else stdout.")] = None,
+    overwrite: Overwrite = False,
     function: Annotated[
         list[str] | None, typer.Option(help=f"A label that joins others, besides {', '.join(sorted(FUNCTIONS))}.")
     ] = None,
     rare: Annotated[
         float, typer.Option(min=0, max=1, help="Links below this share of a label's uses are marked as doubtful.")
     ] = 0.01,
+    column: Column = None,
     form: Form = None,
 ) -> None:
     """Draft an ontology from trees, with counts; a person reviews it.
@@ -31,10 +33,11 @@ def infer(
     python -m grammar infer batch.trees --output ontology.toml
     python -m grammar infer batch.trees --rare 0.001 --function both
     """
-    counts = Counts()
+    door.keep("--output", output, files, overwrite)
+    counts, names = Counts(), door.names_of(column)
     status = trees = 0
     for path in files:
-        for row in door.rows(path, form):
+        for row in door.rows(path, form, names):
             tree = door.parse(row)
             if tree is None:
                 status = 1

@@ -67,6 +67,7 @@ def docs(
     python -m grammar ontology docs music.toml --to schema
     """
     door.one_of("--to", to, FORMATS)
+    door.spare("--output", output, (ontology,))
     known = door.ontology(ontology)
     assert known is not None
     if to == "schema":
@@ -94,6 +95,7 @@ def grammar_(
     python -m grammar ontology grammar music.toml --to gbnf --output music.gbnf
     """
     door.one_of("--to", to, NOTATIONS)
+    door.spare("--output", output, (ontology,))
     known = door.ontology(ontology)
     assert known is not None
     try:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grammar.commands import door
-from grammar.commands.door import Form
+from grammar.commands.door import Column, Form
 
 _LAYOUTS = ("auto", "down", "right")
 
@@ -23,6 +23,7 @@ def show(
     ontology: Annotated[
         Path | None, typer.Option(help="Says what is an intent, function or slot; else as for `check`, or guessed.")
     ] = None,
+    column: Column = None,
     form: Form = None,
 ) -> None:
     """Draw trees: as text, as SVG, or as a page.
@@ -37,10 +38,12 @@ def show(
     door.one_of("--layout", layout, _LAYOUTS)
     if svg and html:
         door.fail("give `--svg` or `--html`, not both")
+    for option, output in (("--svg", svg), ("--html", html)):
+        door.spare(option, output, () if tree.lstrip().startswith("(") else (tree, ontology))
     known = door.ontology(ontology or (None if tree.lstrip().startswith("(") else tree))
     status = 0
     drawn: list[str] = []
-    for number, one in enumerate(door.trees_of(tree, form)):
+    for number, one in enumerate(door.trees_of(tree, form, door.names_of(column))):
         if one.tree is None:
             status = 1
         elif svg or html:
