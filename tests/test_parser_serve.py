@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import multiprocessing
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -173,22 +175,44 @@ def test_health_fails_when_the_parser_has_died(trained):
         remote.parse_many([["play", "jazz"]])
 
 
-def test_the_command_serves_under_load_and_ends_on_sigterm(trained, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    call = [sys.executable, "-m", "parser", "serve", "--model", str(trained), "--port", port, "--device", "cpu"]
-    call += ["--max-queue", "256"]  # room for every request below, however slow the machine is
-    server = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
-    url = f"http://127.0.0.1:{port}"
+def test_a_port_that_is_taken_is_told_before_anything_starts(trained):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = CliRunner().invoke(commands, ["serve", "--model", str(trained), "--port", port, "--device", "cpu"])
+    assert done.exit_code == 2
+    assert f"error: cannot listen on port {port} of 127.0.0.1 (Address already in use)" in done.stderr
+    assert "another --port" in done.stderr
+    assert "serving" not in done.stderr
+    assert not multiprocessing.active_children()
+
+
+def test_a_port_is_a_port(trained):
+    assert CliRunner().invoke(commands, ["serve", "--model", str(trained), "--port", "99999"]).exit_code == 2
+
+
+def test_a_parser_that_nobody_closed_ends_with_its_parent(trained):
+    """The child takes no signal, so without its pipe closed the parent waited for it without end."""
+    code = f"from parser.remote import Remote; Remote({str(trained)!r}, 'cpu', 1); raise SystemExit(3)"
+    program = f"if __name__ == '__main__':\n    {code}\n"
+    path = trained.parent / "unclosed.py"
+    path.write_text(program)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    call = subprocess.Popen([sys.executable, str(path)], env=here)
     try:
-        deadline = time.time() + 120
-        while time.time() < deadline and server.poll() is None:
-            try:
-                if httpx.get(f"{url}/health").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.05)
+        assert call.wait(120) == 3
+    finally:
+        call.kill()
+
+
+def test_the_command_serves_under_load_and_ends_on_sigterm(trained, tmp_path):
+    call = [sys.executable, "-m", "parser", "serve", "--model", str(trained), "--port", "0", "--device", "cpu"]
+    server = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    try:
+        said = re.match(r"serving .* on (http://127\.0\.0\.1:\d+), API page at /docs\n", server.stderr.readline())
+        assert said
+        url = said.group(1)
+        assert httpx.get(f"{url}/health").status_code == 200  # it says so when it takes requests, no sooner
         requests = tmp_path / "requests.txt"
         requests.write_text("play jazz\nadd figs\n")
         arguments = ["load-test", "--url", url, "--file", str(requests), "--rate", "50", "--seconds", "1", "--json"]
