@@ -23,8 +23,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Response
+from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from parser.decode import Parse
 from parser.remote import ParserGone
@@ -36,6 +37,7 @@ MOST_UTTERANCES, MOST_CHARACTERS = 256, 2000
 class Request(BaseModel):
     """Utterances to parse."""
 
+    model_config = ConfigDict(extra="forbid")  # a misspelt setting is told, not left out
     utterances: Annotated[
         list[Annotated[str, Field(max_length=MOST_CHARACTERS)]], Field(min_length=1, max_length=MOST_UTTERANCES)
     ] = Field(examples=[["play jazz", "add apples and oranges to my list"]])
@@ -250,6 +252,12 @@ def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
         rows = [_parsed(t, p, request.nbest) for t, p in zip(request.utterances, parses, strict=True)]
         return Response(json.dumps({"parses": rows}, ensure_ascii=False), media_type="application/json")
 
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: object, error: RequestValidationError) -> Response:
+        """Why a request was refused, in ASCII and without the request: not all that was sent can be sent back."""
+        detail = [{"type": e["type"], "loc": e["loc"], "msg": _reason(e)} for e in error.errors()[:10]]
+        return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
+
     @app.get("/health", responses=refused)
     async def health() -> dict[str, str | int]:
         """Whether it takes requests and can parse."""
@@ -265,6 +273,12 @@ def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _reason(error: dict[str, Any]) -> str:
+    """What is wrong, and for broken JSON what the reader of JSON says."""
+    more = error.get("ctx", {}).get("error", "") if error["type"] == "json_invalid" else ""
+    return f"{error['msg']}: {more}" if more else error["msg"]
 
 
 def _parsed(text: str, parse: Parse, nbest: int) -> dict[str, Any]:

@@ -87,6 +87,27 @@ def test_bad_requests_are_told_why(ready, body):
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (rb'{"utterances": ["play \ud800 jazz"]}', "valid string"),
+        (rb'{"utterances": ["play jazz"], "\ud800": 1}', "valid string"),
+        (b'{"utterances": ["play jazz"], "n_best": 3}', "Extra inputs are not permitted"),
+        (b'{"utterances": ["play jazz"', "JSON decode error: Expecting"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_told_why_and_not_sent_back(ready, body, reason):
+    async def work(client, batcher):
+        return await client.post("/parse", content=body, headers={"Content-Type": "application/json"})
+
+    answer = asyncio.run(serving(ready, work))
+    assert answer.status_code == 422
+    (why,) = answer.json()["detail"]
+    assert reason in why["msg"]
+    assert why["loc"][0] == "body"
+    assert set(why) == {"type", "loc", "msg"}
+
+
 def test_requests_that_come_together_are_parsed_together(ready):
     gate = Gate(ready)
 
