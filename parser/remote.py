@@ -89,6 +89,10 @@ class Remote:
             raise RuntimeError(parses)
         return parses
 
+    def kill(self) -> None:
+        """End the child at once, also while it parses; whoever waits for that is told."""
+        self.process.kill()
+
     def close(self) -> None:
         """End the child."""
         atexit.unregister(self.close)

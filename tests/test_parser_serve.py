@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,7 @@ from parser import Parser
 from parser.__main__ import app as commands
 from parser.memory import settled
 from parser.remote import ParserGone, Remote
-from parser.serve import Batcher, application
+from parser.serve import Batcher, Full, application
 from parser.traffic import send
 from parser.train import train
 
@@ -42,9 +43,18 @@ class Gate:
         self.parser, self.open = parser, threading.Event()
         self.words = parser.words
         self.sizes: list[int] = []
+        self.begun: list[list[str]] = []
+        self.dead = False
+
+    def kill(self) -> None:
+        self.dead = True
+        self.open.set()
 
     def parse_many(self, utterances, batch_size=128, beam=1):
+        self.begun.append(utterances[0])
         self.open.wait(20)
+        if self.dead:
+            raise ParserGone("killed")
         self.sizes.append(len(utterances))
         return self.parser.parse_many(utterances, batch_size, beam)
 
@@ -159,6 +169,152 @@ def test_stopping_answers_what_waits(ready):
     assert asyncio.run(serving(gate, work)) == (200, 503, 503)
 
 
+def many(count: int, text: str = "play jazz") -> dict[str, list[str]]:
+    return {"utterances": [text] * count}
+
+
+def test_a_large_request_is_parsed_in_turn_with_others_and_in_order(ready):
+    gate = Gate(ready)
+    texts = ["play jazz", "add figs", "play something"] * 7
+
+    async def work(client, batcher):
+        large = asyncio.create_task(client.post("/parse", json={"utterances": texts}))
+        await asyncio.sleep(0.1)
+        small = asyncio.create_task(client.post("/parse", json={"utterances": ["add jazz"]}))
+        await asyncio.sleep(0.1)
+        waiting = batcher.waiting
+        gate.open.set()
+        return (await large).json(), (await small).json(), waiting, batcher.waiting
+
+    large, small, before, after = asyncio.run(serving(gate, work, max_wait=0.0, max_batch=8))
+    assert [row["utterance"] for row in large["parses"]] == texts
+    assert [row["words"] for row in large["parses"]] == [text.split() for text in texts]
+    assert small["parses"][0]["utterance"] == "add jazz"
+    assert gate.begun[1] == ["add", "jazz"]  # after the first part of the large one, before the rest of it
+    assert gate.sizes == [8, 1, 8, 5]
+    assert (before, after) == (14, 0)
+
+
+def test_a_part_of_long_utterances_has_fewer_of_them(ready):
+    gate = Gate(ready)
+    gate.open.set()
+
+    async def work(client, batcher):
+        return await client.post("/parse", json={**many(4, "play jazz " * 50), "nbest": 2})
+
+    answer = asyncio.run(serving(gate, work, max_batch=16))
+    assert answer.status_code == 200
+    assert gate.sizes == [2, 2]  # 2 x 100 words x 2 trees of 16 x 32
+
+
+def test_large_requests_are_taken_where_small_ones_are(ready):
+    """They had to find the whole queue empty, which under load it never is."""
+    gate = Gate(ready)
+
+    async def work(client, batcher):
+        asked = []
+        for count in (1, 4, 40, 1):
+            asked.append(asyncio.create_task(client.post("/parse", json=many(count))))
+            await asyncio.sleep(0.05)
+        gate.open.set()
+        return await asyncio.gather(*asked)
+
+    answers = asyncio.run(serving(gate, work, max_wait=0.0, max_batch=4, max_queue=8))
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 503]
+    assert answers[-1].json()["detail"] == "the queue is full; come again"
+    assert len(answers[2].json()["parses"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (many(256, "play jazz " * 16), 200),
+        (many(256, "play jazz " * 17), 422),
+        ({**many(1, "a " * 128), "nbest": 16}, 200),
+        ({**many(1, "a " * 129), "nbest": 16}, 422),
+    ],
+)
+def test_a_request_is_limited_by_words_times_trees(ready, body, code):
+    one = ready.parse("play jazz")
+
+    class Same:
+        def words(self, text, number=1):
+            return text.split()
+
+        def parse_many(self, utterances, batch_size=128, beam=1):
+            return [one] * len(utterances)
+
+    async def work(client, batcher):
+        return await client.post("/parse", json=body), (await client.get("/openapi.json")).text
+
+    answer, page = asyncio.run(serving(Same(), work))
+    assert answer.status_code == code
+    assert code == 200 or "8,192 words times nbest, 2,048 of one utterance" in answer.json()["detail"]
+    assert "words times `nbest` are at most 8,192, and 2,048 of one utterance" in page
+
+
+def test_a_part_that_fails_fails_its_request_and_leaves_the_others(ready):
+    gate = Gate(ready)
+
+    async def work(client, batcher):
+        large = asyncio.create_task(client.post("/parse", json=many(20)))
+        await asyncio.sleep(0.1)
+        gate.kill()
+        answer = await large
+        gate.dead = False
+        return answer.status_code, batcher.waiting, (await client.post("/parse", json=many(1))).status_code
+
+    assert asyncio.run(serving(gate, work, max_batch=8)) == (503, 0, 200)
+
+
+def test_what_is_not_parsed_in_time_at_the_end_is_told_so(ready):
+    gate = Gate(ready)
+
+    async def work(client, batcher):
+        asked = [asyncio.create_task(client.post("/parse", json=many(count))) for count in (20, 1)]
+        await asyncio.sleep(0.1)
+        stopping = asyncio.create_task(asyncio.to_thread(batcher.stop))
+        await asyncio.sleep(0.1)
+        late = await client.post("/parse", json=many(1))
+        began = time.monotonic()
+        answers = await asyncio.gather(*asked)
+        await stopping
+        return [*answers, late], time.monotonic() - began, batcher.waiting
+
+    answers, took, waiting = asyncio.run(serving(gate, work, max_batch=8, patience=0.5))
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert [answer.json()["detail"] for answer in answers] == ["stopping; there was no time left for this"] * 2 + [
+        "stopping; come again"
+    ]
+    assert gate.dead
+    assert took < 5
+    assert waiting == 0
+
+
+def test_a_request_that_the_server_cuts_off_at_the_end_is_answered(ready):
+    batcher = Batcher(Gate(ready))
+    sent = []
+
+    async def work():
+        async def never():
+            await asyncio.sleep(60)
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/parse", "headers": headers, "query_string": b""}
+        asked = asyncio.create_task(application(ready, batcher)(scope, never, send))
+        await asyncio.sleep(0.1)
+        batcher.stopping = True
+        asked.cancel()
+        await asked
+
+    asyncio.run(work())
+    assert sent[0]["status"] == 503
+    assert b"stopping" in sent[1]["body"]
+
+
 def test_what_is_loaded_is_left_out_of_the_search_for_garbage():
     loaded = [[]]
 
@@ -223,6 +379,22 @@ def test_a_parser_that_nobody_closed_ends_with_its_parent(trained):
         assert call.wait(120) == 3
     finally:
         call.kill()
+
+
+def test_the_parser_is_killed_when_it_parses_beyond_the_deadline(trained):
+    remote = Remote(trained, "cpu", 1)
+
+    async def work(client, batcher):
+        asked = asyncio.create_task(batcher.parse([["a"] * 1000] * 200, 16))  # minutes of work
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(batcher.stop)
+        with pytest.raises(Full, match="no time left"):
+            await asked
+        remote.process.join(30)
+        return remote.alive
+
+    assert asyncio.run(serving(remote, work, patience=0.5)) is False
+    remote.close()
 
 
 def test_the_command_serves_under_load_and_ends_on_sigterm(trained, tmp_path):

@@ -18,7 +18,7 @@ def serve(
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
     max_batch: Annotated[int, typer.Option(help="Utterances parsed together.")] = 32,
     max_wait_ms: Annotated[float, typer.Option(help="Milliseconds that a lone request waits for company.")] = 2.0,
-    max_queue: Annotated[int, typer.Option(help="Utterances that may wait; more are refused with 503.")] = 32,
+    max_queue: Annotated[int, typer.Option(help="When so many utterances wait, more are refused with 503.")] = 256,
     domain: Annotated[str, typer.Option(help="The domain of the utterances, for a model over several.")] = "",
     device: Device = "auto",
     threads: Threads = 1,
@@ -29,7 +29,8 @@ def serve(
 
     Then: curl -s localhost:8000/parse --json '{"utterances": ["play jazz"]}'
 
-    SIGTERM and Ctrl-C take no more requests, finish those that wait, and end with code 0.
+    SIGTERM and Ctrl-C take no more requests, finish those that wait, and end with code 0. What is not parsed after
+    20 seconds gets 503.
     """
     with door.failures():
         from parser.config import ConfigError
