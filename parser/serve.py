@@ -249,7 +249,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         given: Any = {"registry": self.registry}
-        self.requests = Counter("parser_requests", "Requests by outcome.", ["outcome"], **given)
+        self.requests = Counter("parser_requests", "Requests to parse by outcome.", ["outcome"], **given)
+        self.answers = Counter("parser_answers", "Answers of all pages by status.", ["status"], **given)
         self.utterances = Counter("parser_utterances", "Utterances parsed.", **given)
         self.waiting = Gauge("parser_waiting_utterances", "Utterances in the queue.", **given)
         waits = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -261,17 +262,28 @@ class Metrics:
 
 
 class _Answers:
-    """Around the application: a request that is cut off when the server stops is answered too."""
+    """Around the application: counts every answer; a request that is cut off when the server stops has one too."""
 
     def __init__(self, app: ASGIApp, batcher: Batcher) -> None:
         self.app, self.batcher = app, batcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
         begun = False
+        metrics = self.batcher.metrics
+
+        def count(status: int, again: bool) -> None:
+            metrics.answers.labels(str(status)).inc()
+            if scope["path"] == "/parse":
+                outcome = "done" if status < 400 else "invalid" if status < 500 else "refused" if again else "failed"
+                metrics.requests.labels(outcome).inc()
 
         async def sends(message: Message) -> None:
             nonlocal begun
-            begun = True
+            if message["type"] == "http.response.start":
+                begun = True
+                count(message["status"], any(name == b"retry-after" for name, _ in message["headers"]))
             await send(message)
 
         try:
@@ -281,6 +293,10 @@ class _Answers:
                 raise
             cut = JSONResponse({"detail": "stopping; there was no time left for this"}, 503, {"Retry-After": "1"})
             await cut(scope, receive, sends)
+        except Exception:
+            if not begun:
+                count(500, False)  # which is sent from further outside
+            raise
 
 
 def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
@@ -312,24 +328,16 @@ def application(parser: Speaks, batcher: Batcher, name: str = "") -> FastAPI:
             try:
                 utterances.append(parser.words(text, number))
             except ValueError as error:
-                metrics.requests.labels("invalid").inc()
                 raise HTTPException(422, f"{error}; leave it out") from error
         lengths = [len(words) * request.nbest for words in utterances]
         if sum(lengths) > MOST_WORK or max(lengths) > MOST_WORK_AT_ONCE:
-            metrics.requests.labels("invalid").inc()
             raise HTTPException(422, f"a request has at most {limit}: send fewer or shorter ones, or a lower nbest")
         try:
             parses = await batcher.parse(utterances, request.nbest)
         except Full as error:
-            metrics.requests.labels("refused").inc()
             raise HTTPException(503, str(error), headers={"Retry-After": "1"}) from None
         except ParserGone as error:
-            metrics.requests.labels("failed").inc()
             raise HTTPException(503, str(error)) from error
-        except RuntimeError:
-            metrics.requests.labels("failed").inc()
-            raise
-        metrics.requests.labels("done").inc()
         metrics.utterances.inc(len(parses))
         metrics.seconds.observe(time.perf_counter() - began)
         # Written as it is: to check our own answer against its schema costs as much as to parse it.
