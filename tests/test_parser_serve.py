@@ -169,6 +169,31 @@ def test_stopping_answers_what_waits(ready):
     assert asyncio.run(serving(gate, work)) == (200, 503, 503)
 
 
+def test_every_answer_is_counted(ready):
+    class Broken(Gate):
+        def parse_many(self, utterances, batch_size=128, beam=1):
+            if beam == 2:
+                raise RuntimeError("a bug")
+            raise ParserGone("has ended")
+
+    async def work(client, batcher):
+        for body in (b"{", b'{"utterances": []}', b'{"utterances": [" "]}', b'{"utterances": ["a"]}'):
+            await client.post("/parse", content=body, headers={"Content-Type": "application/json"})
+        with pytest.raises(RuntimeError, match="a bug"):  # the server makes a 500 of it
+            await client.post("/parse", json={**many(1), "nbest": 2})
+        await client.get("/parse")
+        await client.get("/nowhere")
+        batcher.stopping = True
+        await client.post("/parse", json=many(1))
+        return (await client.get("/metrics")).text
+
+    page = asyncio.run(serving(Broken(ready), work))
+    outcomes = dict(re.findall(r'parser_requests_total\{outcome="(\w+)"\} (\d+)', page))
+    assert outcomes == {"invalid": "4", "failed": "2", "refused": "1"}
+    answers = dict(re.findall(r'parser_answers_total\{status="(\d+)"\} (\d+)', page))
+    assert answers == {"422": "3", "503": "2", "500": "1", "405": "1", "404": "1"}
+
+
 def many(count: int, text: str = "play jazz") -> dict[str, list[str]]:
     return {"utterances": [text] * count}
 
@@ -379,6 +404,34 @@ def test_a_parser_that_nobody_closed_ends_with_its_parent(trained):
         assert call.wait(120) == 3
     finally:
         call.kill()
+
+
+def test_a_load_uses_few_connections_and_makes_those_anew_that_the_server_closed():
+    """A server that closes a connection after two answers, and after the third of all in the middle of an answer."""
+    connections, asked = 0, 0
+
+    async def answer(reader, writer):
+        nonlocal connections, asked
+        connections += 1
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", head).group(1)))
+            asked += 1
+            whole = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+            writer.write(whole if asked != 3 else whole[:20])
+            if asked == 3:
+                break
+        writer.close()
+
+    async def work():
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await send(f"http://127.0.0.1:{port}", ["play jazz"], rate=10, seconds=1)
+
+    load = asyncio.run(work())
+    assert load.outcomes == {"200": 9, "failed": 1}  # what was answered in part is not asked again
+    assert asked == 10
+    assert connections == 6
 
 
 def test_the_parser_is_killed_when_it_parses_beyond_the_deadline(trained):
