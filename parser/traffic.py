@@ -40,7 +40,7 @@ class Load:
         }
 
 
-async def send(url: str, utterances: list[str], rate: float, seconds: float, connections: int = 256) -> Load:
+async def send(url: str, utterances: list[str], rate: float, seconds: float, connections: int = 512) -> Load:
     """Send one utterance a request, `rate` requests a second, spread evenly.
 
     A wait counts from the moment a request was due, so a server that makes us queue is not let off. Requests are
