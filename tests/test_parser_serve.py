@@ -394,7 +394,7 @@ def test_a_port_is_a_port(trained):
 
 def test_a_parser_that_nobody_closed_ends_with_its_parent(trained):
     """The child takes no signal, so without its pipe closed the parent waited for it without end."""
-    code = f"from parser.remote import Remote; Remote({str(trained)!r}, 'cpu', 1); raise SystemExit(3)"
+    code = f"from parser.remote import Remote; kept = Remote({str(trained)!r}, 'cpu', 1); raise SystemExit(3)"
     program = f"if __name__ == '__main__':\n    {code}\n"
     path = trained.parent / "unclosed.py"
     path.write_text(program)
