@@ -6,6 +6,7 @@ waits for parses is told at once.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -51,7 +52,12 @@ class Remote:
         )
         self.process.start()
         theirs.close()  # the child's end is the child's alone, or its death would not close the pipe
-        self.parse_many([["warm", "up"]] * 20)
+        atexit.register(self.close)  # or a parent that ends by an error would wait for the child without end
+        try:
+            self.parse_many([["warm", "up"]] * 20)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def alive(self) -> bool:
@@ -83,8 +89,13 @@ class Remote:
             raise RuntimeError(parses)
         return parses
 
+    def kill(self) -> None:
+        """End the child at once, also while it parses; whoever waits for that is told."""
+        self.process.kill()
+
     def close(self) -> None:
         """End the child."""
+        atexit.unregister(self.close)
         self._pipe.close()
         self.process.join(_PATIENCE)
         if self.process.is_alive():

@@ -8,7 +8,8 @@
 One thread hands batches to the parser, which lives in a process of its own (`remote`). Requests wait in a queue of
 bounded length; the thread takes what is there, up to `max_batch` utterances, and waits `max_wait` seconds for more when
 there is little. A request that finds no room gets 503 with `Retry-After` and costs nothing more, so the load that is
-served stays served when more comes.
+served stays served when more comes. A large request is parsed in parts, in turn with the others, and waits like them:
+it is taken where a small one would be. What is asked for at once is limited by words, and the end by a deadline.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Response
+from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parser.confidence import Confidence
 from parser.decode import Parse
@@ -33,14 +37,22 @@ from parser.remote import ParserGone
 
 MOST_UTTERANCES, MOST_CHARACTERS = 256, 2000
 """Of one request, and of one utterance."""
+MOST_WORK, MOST_WORK_AT_ONCE = 8192, 2048
+"""Words times `nbest`, of one request, and of one utterance, which is parsed in one go: seconds at the very worst."""
+PART = 32
+"""Words times `nbest` for each place of a batch: a batch of long utterances has fewer of them."""
 
 
 class Request(BaseModel):
     """Utterances to parse."""
 
+    model_config = ConfigDict(extra="forbid")  # a misspelt setting is told, not left out
     utterances: Annotated[
         list[Annotated[str, Field(max_length=MOST_CHARACTERS)]], Field(min_length=1, max_length=MOST_UTTERANCES)
-    ] = Field(examples=[["play jazz", "add apples and oranges to my list"]])
+    ] = Field(
+        examples=[["play jazz", "add apples and oranges to my list"]],
+        description=f"Their words times `nbest` are at most {MOST_WORK:,}, and {MOST_WORK_AT_ONCE:,} of one utterance.",
+    )
     nbest: Annotated[int, Field(ge=1, le=16, description="Trees for each utterance; above 1 a beam is searched.")] = 1
 
 
@@ -77,7 +89,7 @@ class Answer(BaseModel):
 
 
 class Speaks(Protocol):
-    """What is asked of a parser: `parser.Parser` and `remote.Remote` have it; `alive` is asked too."""
+    """What is asked of a parser: `parser.Parser` and `remote.Remote` have it; `alive` and `kill` are used too."""
 
     def words(self, utterance: str, number: int = 1) -> list[str]: ...
 
@@ -85,7 +97,7 @@ class Speaks(Protocol):
 
 
 class Full(Exception):
-    """The queue has no room."""
+    """The queue has no room, or the server stops; the message says which."""
 
 
 @dataclass(slots=True)
@@ -94,6 +106,7 @@ class _Job:
     nbest: int
     answer: asyncio.Future[list[Parse]]
     loop: asyncio.AbstractEventLoop
+    done: list[Parse] = field(default_factory=list)
     came: float = field(default_factory=time.monotonic)
 
 
@@ -104,15 +117,25 @@ class Batcher:
         parser: a loaded model, here or in another process.
         max_batch: utterances parsed together.
         max_wait: seconds that a lone request waits for company.
-        max_queue: utterances that may wait; more are refused.
+        max_queue: when so many utterances wait, more requests are refused.
+        patience: seconds in which what waits is parsed when the server stops; then the parser is killed.
     """
 
-    def __init__(self, parser: Speaks, max_batch: int = 32, max_wait: float = 0.002, max_queue: int = 32) -> None:
+    def __init__(
+        self,
+        parser: Speaks,
+        max_batch: int = 32,
+        max_wait: float = 0.002,
+        max_queue: int = 256,
+        patience: float = 20.0,
+    ) -> None:
         self.parser, self.max_batch, self.max_wait, self.max_queue = parser, max_batch, max_wait, max_queue
+        self.patience = patience
         self.metrics = Metrics()
         self.waiting = 0  # utterances in the queue
         self.stopping = False
         self._jobs: deque[_Job] = deque()
+        self._parsing: list[_Job] = []
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="parser", daemon=True)
 
@@ -121,11 +144,21 @@ class Batcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take nothing more, finish what waits, and return when it is done."""
+        """Take nothing more, finish what waits, and return when it is done or the time for it is over."""
         with self._changed:
             self.stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(self.patience)
+        if not self._thread.is_alive():
+            return
+        with self._changed:
+            late = [*self._parsing, *self._jobs]
+            self._waits(-sum(len(job.utterances) - len(job.done) for job in self._jobs))
+            self._jobs.clear()
+        for job in late:
+            _tell(job, Full("stopping; there was no time left for this"))
+        if kill := getattr(self.parser, "kill", None):
+            kill()
 
     async def parse(self, utterances: list[list[str]], nbest: int) -> list[Parse]:
         """Parse some utterances with others.
@@ -136,35 +169,51 @@ class Batcher:
         loop = asyncio.get_running_loop()
         job = _Job(utterances, nbest, loop.create_future(), loop)
         with self._changed:
-            if self.stopping or self.waiting + len(utterances) > max(
-                self.max_queue, len(utterances) * (not self._jobs)
-            ):
-                raise Full
+            if self.stopping:
+                raise Full("stopping; come again")
+            if self.waiting >= self.max_queue:
+                raise Full("the queue is full; come again")
             self._jobs.append(job)
-            self.waiting += len(utterances)
-            self.metrics.waiting.set(self.waiting)
+            self._waits(len(utterances))
             self._changed.notify()
         return await job.answer
 
+    def _waits(self, more: int) -> None:
+        """Count utterances that wait; under the lock."""
+        self.waiting += more
+        self.metrics.waiting.set(self.waiting)
+
     def _work(self) -> None:
-        while jobs := self._take():
+        while parts := self._take():
             began = time.perf_counter()
-            together = [words for job in jobs for words in job.utterances]
+            together = [words for _, part in parts for words in part]
             try:
-                parses = self.parser.parse_many(together, self.max_batch, beam=jobs[0].nbest)
+                parses = self.parser.parse_many(together, self.max_batch, beam=parts[0][0].nbest)
             except BaseException as error:
-                for job in jobs:
+                with self._changed:
+                    self._parsing = []
+                    self._waits(-sum(len(job.utterances) - len(job.done) - len(part) for job, part in parts))
+                for job, _ in parts:
                     _tell(job, error)
                 continue
             self.metrics.batch.observe(len(together))
             self.metrics.parsing.observe(time.perf_counter() - began)
             at = 0
-            for job in jobs:
-                _tell(job, parses[at : at + len(job.utterances)])
-                at += len(job.utterances)
+            for job, part in parts:
+                job.done += parses[at : at + len(part)]
+                at += len(part)
+            with self._changed:
+                self._parsing = []  # what is not finished waits behind those that have come meanwhile
+                self._jobs.extend(job for job, _ in parts if len(job.done) < len(job.utterances))
+            for job, _ in parts:
+                if len(job.done) == len(job.utterances):
+                    _tell(job, job.done)
 
-    def _take(self) -> list[_Job]:
-        """Jobs of one beam width, at most `max_batch` utterances unless the first alone is larger; none at the end."""
+    def _take(self) -> list[tuple[_Job, list[list[str]]]]:
+        """Jobs of one beam width, and what to parse of each; none at the end.
+
+        They are whole and fill a batch at most, unless the first alone is larger: then it is a part of that.
+        """
         with self._changed:
             while not self._jobs:
                 if self.stopping:
@@ -173,17 +222,25 @@ class Batcher:
             ends = self._jobs[0].came + self.max_wait
             while self.waiting < self.max_batch and not self.stopping and (left := ends - time.monotonic()) > 0:
                 self._changed.wait(left)
-            jobs: list[_Job] = []
-            size = 0
+            parts: list[tuple[_Job, list[list[str]]]] = []
+            size = work = 0
             while self._jobs:
                 job = self._jobs[0]
-                if jobs and (size + len(job.utterances) > self.max_batch or job.nbest != jobs[0].nbest):
+                left_over = job.utterances[len(job.done) :]
+                part: list[list[str]] = []
+                for words in left_over:
+                    more = len(words) * job.nbest
+                    if size and (size == self.max_batch or work + more > PART * self.max_batch):
+                        break
+                    part.append(words)
+                    size, work = size + 1, work + more
+                if parts and (len(part) < len(left_over) or job.nbest != parts[0][0].nbest):
+                    size -= len(part)
                     break
-                jobs.append(self._jobs.popleft())
-                size += len(job.utterances)
-            self.waiting -= size
-            self.metrics.waiting.set(self.waiting)
-            return jobs
+                parts.append((self._jobs.popleft(), part))
+            self._waits(-size)
+            self._parsing = [job for job, _ in parts]
+            return parts
 
 
 def _tell(job: _Job, result: list[Parse] | BaseException) -> None:
@@ -204,7 +261,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         given: Any = {"registry": self.registry}
-        self.requests = Counter("parser_requests", "Requests by outcome.", ["outcome"], **given)
+        self.requests = Counter("parser_requests", "Requests to parse by outcome.", ["outcome"], **given)
+        self.answers = Counter("parser_answers", "Answers of all pages by status.", ["status"], **given)
         self.utterances = Counter("parser_utterances", "Utterances parsed.", **given)
         self.waiting = Gauge("parser_waiting_utterances", "Utterances in the queue.", **given)
         waits = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -213,6 +271,44 @@ class Metrics:
         self.batch = Histogram(
             "parser_batch_utterances", "Utterances a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), **given
         )
+
+
+class _Answers:
+    """Around the application: counts every answer; a request that is cut off when the server stops has one too."""
+
+    def __init__(self, app: ASGIApp, batcher: Batcher) -> None:
+        self.app, self.batcher = app, batcher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begun = False
+        metrics = self.batcher.metrics
+
+        def count(status: int, again: bool) -> None:
+            metrics.answers.labels(str(status)).inc()
+            if scope["path"] == "/parse":
+                outcome = "done" if status < 400 else "invalid" if status < 500 else "refused" if again else "failed"
+                metrics.requests.labels(outcome).inc()
+
+        async def sends(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                count(message["status"], any(name == b"retry-after" for name, _ in message["headers"]))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sends)
+        except asyncio.CancelledError:
+            if begun or not self.batcher.stopping:
+                raise
+            cut = JSONResponse({"detail": "stopping; there was no time left for this"}, 503, {"Retry-After": "1"})
+            await cut(scope, receive, sends)
+        except Exception:
+            if not begun:
+                count(500, False)  # which is sent from further outside
+            raise
 
 
 def application(parser: Speaks, batcher: Batcher, name: str = "", confidence: Confidence | None = None) -> FastAPI:
@@ -236,9 +332,11 @@ def application(parser: Speaks, batcher: Batcher, name: str = "", confidence: Co
         description="Semantic trees of utterances. Bodies of 503 mean: come again after `Retry-After` seconds.",
         lifespan=alive,
     )
+    app.add_middleware(_Answers, batcher=batcher)
     metrics = batcher.metrics
     why = "The queue is full, the server stops, or the process that parses has ended."
     refused: dict[int | str, dict[str, Any]] = {503: {"description": why}}
+    limit = f"{MOST_WORK:,} words times nbest, {MOST_WORK_AT_ONCE:,} of one utterance"
 
     @app.post("/parse", response_model=Answer, responses=refused)
     async def parse(request: Request) -> Response:
@@ -249,25 +347,27 @@ def application(parser: Speaks, batcher: Batcher, name: str = "", confidence: Co
             try:
                 utterances.append(parser.words(text, number))
             except ValueError as error:
-                metrics.requests.labels("invalid").inc()
                 raise HTTPException(422, f"{error}; leave it out") from error
+        lengths = [len(words) * request.nbest for words in utterances]
+        if sum(lengths) > MOST_WORK or max(lengths) > MOST_WORK_AT_ONCE:
+            raise HTTPException(422, f"a request has at most {limit}: send fewer or shorter ones, or a lower nbest")
         try:
             parses = await batcher.parse(utterances, request.nbest)
-        except Full:
-            metrics.requests.labels("refused").inc()
-            raise HTTPException(503, "the queue is full; come again", headers={"Retry-After": "1"}) from None
+        except Full as error:
+            raise HTTPException(503, str(error), headers={"Retry-After": "1"}) from None
         except ParserGone as error:
-            metrics.requests.labels("failed").inc()
             raise HTTPException(503, str(error)) from error
-        except RuntimeError:
-            metrics.requests.labels("failed").inc()
-            raise
-        metrics.requests.labels("done").inc()
         metrics.utterances.inc(len(parses))
         metrics.seconds.observe(time.perf_counter() - began)
         # Written as it is: to check our own answer against its schema costs as much as to parse it.
         rows = [_parsed(t, p, request.nbest, confidence) for t, p in zip(request.utterances, parses, strict=True)]
         return Response(json.dumps({"parses": rows}, ensure_ascii=False), media_type="application/json")
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: object, error: RequestValidationError) -> Response:
+        """Why a request was refused, in ASCII and without the request: not all that was sent can be sent back."""
+        detail = [{"type": e["type"], "loc": e["loc"], "msg": _reason(e)} for e in error.errors()[:10]]
+        return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
     @app.get("/health", responses=refused)
     async def health() -> dict[str, str | int]:
@@ -284,6 +384,12 @@ def application(parser: Speaks, batcher: Batcher, name: str = "", confidence: Co
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+def _reason(error: dict[str, Any]) -> str:
+    """What is wrong, and for broken JSON what the reader of JSON says."""
+    more = error.get("ctx", {}).get("error", "") if error["type"] == "json_invalid" else ""
+    return f"{error['msg']}: {more}" if more else error["msg"]
 
 
 def _parsed(text: str, parse: Parse, nbest: int, confidence: Confidence | None) -> dict[str, Any]:

@@ -40,11 +40,12 @@ class Load:
         }
 
 
-async def send(url: str, utterances: list[str], rate: float, seconds: float, connections: int = 256) -> Load:
+async def send(url: str, utterances: list[str], rate: float, seconds: float, connections: int = 512) -> Load:
     """Send one utterance a request, `rate` requests a second, spread evenly.
 
     A wait counts from the moment a request was due, so a server that makes us queue is not let off. Requests are
-    written by hand on open connections: a client library would need more time than the server.
+    written by hand on open connections: a client library would need more time than the server. The connection that
+    was used last is used first, so that no more are open than are needed; servers close those that idle.
 
     Args:
         url: of the server, `http://host:port`.
@@ -62,27 +63,47 @@ async def send(url: str, utterances: list[str], rate: float, seconds: float, con
     bodies = [json.dumps({"utterances": [text]}).encode() for text in utterances]
     head = f"POST /parse HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\nContent-Length: "
     load, due = Load(), asyncio.Queue[tuple[float, bytes] | None]()
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def opened() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(parts.hostname, parts.port or 80)
+
+    async def answered(body: bytes) -> str:
+        """The status of the answer; a connection that was closed before any of it came is made anew, once."""
+        request = head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body
+        again = bool(idle)
+        reader, writer = idle.pop() if idle else await opened()
+        try:
+            try:
+                writer.write(request)
+                answer = await reader.readexactly(1)
+            except (OSError, asyncio.IncompleteReadError):
+                if not again:
+                    raise
+                writer.close()
+                reader, writer = await opened()
+                writer.write(request)
+                answer = await reader.readexactly(1)
+            answer += await reader.readuntil(b"\r\n\r\n")
+            found = re.search(rb"content-length: (\d+)", answer, re.I)
+            await reader.readexactly(int(found.group(1)) if found else 0)
+        except BaseException:
+            writer.close()
+            raise
+        idle.append((reader, writer))
+        return answer[9:12].decode()
 
     async def connection() -> None:
-        stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while (item := await due.get()) is not None:
             when, body = item
             try:
-                stream = stream or await asyncio.open_connection(parts.hostname, parts.port or 80)
-                stream[1].write(head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body)
-                answer = await stream[0].readuntil(b"\r\n\r\n")
-                found = re.search(rb"content-length: (\d+)", answer, re.I)
-                await stream[0].readexactly(int(found.group(1)) if found else 0)
+                status = await answered(body)
             except (OSError, asyncio.IncompleteReadError):
                 load.outcomes["failed"] += 1
-                stream = None
                 continue
-            status = answer[9:12].decode()
             load.outcomes[status] += 1
             if status == "200":
                 load.waits.append(time.perf_counter() - when)
-        if stream is not None:
-            stream[1].close()
 
     began = time.perf_counter()
     workers = [asyncio.create_task(connection()) for _ in range(connections)]
@@ -94,5 +115,7 @@ async def send(url: str, utterances: list[str], rate: float, seconds: float, con
     for _ in workers:
         due.put_nowait(None)
     await asyncio.gather(*workers)
+    for _, writer in idle:
+        writer.close()
     load.seconds = time.perf_counter() - began
     return load
