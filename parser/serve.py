@@ -159,6 +159,7 @@ class Batcher:
             _tell(job, Full("stopping; there was no time left for this"))
         if kill := getattr(self.parser, "kill", None):
             kill()
+            self._thread.join(self.patience)  # it is told at once
 
     async def parse(self, utterances: list[list[str]], nbest: int) -> list[Parse]:
         """Parse some utterances with others.
