@@ -147,11 +147,10 @@ class Loader:
             begun += count
         # The next pool is made ready while the steps of this one are.
         with ThreadPoolExecutor(1, "pool") as ahead:
-            ready = [ahead.submit(self._laid_out, *todo[0])] if todo else []
-            for following in [*todo[1:], None]:
+            ready = [ahead.submit(self._laid_out, *one) for one in todo[:1]]
+            for number in range(len(todo)):
                 examples, steps = ready.pop().result()
-                if following:
-                    ready.append(ahead.submit(self._laid_out, *following))
+                ready += [ahead.submit(self._laid_out, *one) for one in todo[number + 1 : number + 2]]
                 for utterances, parts in steps:
                     yield self._step(examples, utterances, parts)
 
