@@ -26,12 +26,11 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from parser.confidence import Confidence
+from parser.counting import Answers, Metrics
 from parser.decode import Parse
 from parser.remote import ParserGone
 
@@ -256,62 +255,6 @@ def _tell(job: _Job, result: list[Parse] | BaseException) -> None:
     job.loop.call_soon_threadsafe(set_it)
 
 
-class Metrics:
-    """What Prometheus reads."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        given: Any = {"registry": self.registry}
-        self.requests = Counter("parser_requests", "Requests to parse by outcome.", ["outcome"], **given)
-        self.answers = Counter("parser_answers", "Answers of all pages by status.", ["status"], **given)
-        self.utterances = Counter("parser_utterances", "Utterances parsed.", **given)
-        self.waiting = Gauge("parser_waiting_utterances", "Utterances in the queue.", **given)
-        waits = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-        self.seconds = Histogram("parser_request_seconds", "From request to answer.", buckets=waits, **given)
-        self.parsing = Histogram("parser_batch_seconds", "Parsing one batch.", buckets=waits, **given)
-        self.batch = Histogram(
-            "parser_batch_utterances", "Utterances a batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128), **given
-        )
-
-
-class _Answers:
-    """Around the application: counts every answer; a request that is cut off when the server stops has one too."""
-
-    def __init__(self, app: ASGIApp, batcher: Batcher) -> None:
-        self.app, self.batcher = app, batcher
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        begun = False
-        metrics = self.batcher.metrics
-
-        def count(status: int, again: bool) -> None:
-            metrics.answers.labels(str(status)).inc()
-            if scope["path"] == "/parse":
-                outcome = "done" if status < 400 else "invalid" if status < 500 else "refused" if again else "failed"
-                metrics.requests.labels(outcome).inc()
-
-        async def sends(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                count(message["status"], any(name == b"retry-after" for name, _ in message["headers"]))
-            await send(message)
-
-        try:
-            await self.app(scope, receive, sends)
-        except asyncio.CancelledError:
-            if begun or not self.batcher.stopping:
-                raise
-            cut = JSONResponse({"detail": "stopping; there was no time left for this"}, 503, {"Retry-After": "1"})
-            await cut(scope, receive, sends)
-        except Exception:
-            if not begun:
-                count(500, False)  # which is sent from further outside
-            raise
-
-
 def application(parser: Speaks, batcher: Batcher, name: str = "", confidence: Confidence | None = None) -> FastAPI:
     """The web application around a batcher; starting and stopping it starts and stops the thread.
 
@@ -333,7 +276,7 @@ def application(parser: Speaks, batcher: Batcher, name: str = "", confidence: Co
         description="Semantic trees of utterances. Bodies of 503 mean: come again after `Retry-After` seconds.",
         lifespan=alive,
     )
-    app.add_middleware(_Answers, batcher=batcher)
+    app.add_middleware(Answers, metrics=batcher.metrics, stopping=lambda: batcher.stopping)
     metrics = batcher.metrics
     why = "The queue is full, the server stops, or the process that parses has ended."
     refused: dict[int | str, dict[str, Any]] = {503: {"description": why}}
