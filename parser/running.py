@@ -83,16 +83,17 @@ def run_all(
     waiting.sort(key=lambda run: bool(run.members))
     context = multiprocessing.get_context("spawn")
     failed: Exception | None = None
+    asked = threading.Event()
     theirs, ours = context.Pipe(duplex=False)
     with theirs, ours, ProcessPoolExecutor(jobs, mp_context=context, initializer=_follow, initargs=(theirs,)) as pool:
         try:
-            with _sigterm_as_ctrl_c():
+            with _ends(asked, ours):
                 futures = {pool.submit(_work, run, shards, runs, device): run for run in waiting}
                 for future in as_completed(futures):
                     failed = _ended(future, futures[future], results, report) or failed
-        except BaseException as error:
+        except BaseException:
             ours.close()  # the workers end, and are waited for
-            if not isinstance(error, KeyboardInterrupt):
+            if not asked.is_set():
                 raise
             report("stopping: runs that are training leave a checkpoint first")
             raise Stopped("stopped; give the same command again to go on from the checkpoints") from None
@@ -120,16 +121,23 @@ def _ended(future: Future[dict[str, Any]], run: Run, results: Path, report: Call
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+def _ends(asked: threading.Event, ours: Connection) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the workers, then us: an interrupt raised in a callback of Python's own may get lost."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def end(number: int, frame: object) -> None:
+        asked.set()
+        ours.close()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _follow(parent: Connection) -> None:
