@@ -118,6 +118,14 @@ class Run:
         """Whether dev was trained on, so that it says nothing."""
         return any(stage.data.join_dev for run in self.members or (self,) for stage in run.stages)
 
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains whose rows it is evaluated on, below what makes a domain; none: all rows."""
+        if self.members:
+            return self.members[0].domains
+        rows = self.target or self.stages[-1].data
+        return (rows.by, *sorted(rows.only)) if rows.only else ()
+
     def key(self, print_of: Callable[[str], str]) -> str:
         """What tells this run from others of its experiment.
 
@@ -228,6 +236,22 @@ def load(name: str) -> Experiment:
             above[variant] = _runs(made, data, corpus, variant, above)
             made.runs += above[variant]
     return made
+
+
+def comparable(runs: Sequence[Run]) -> None:
+    """Make sure that runs are evaluated on the same rows of their corpus.
+
+    Raises:
+        ConfigError: two are not.
+    """
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.corpus, run)
+        if run.domains != other.domains:
+            raise ConfigError(
+                f"`{run.variant}` is evaluated on other rows of {run.corpus} than `{other.variant}`, so they cannot be "
+                f"compared; give `data.only` in [corpora.{run.corpus}], where it is of all variants"
+            )
 
 
 def _runs(

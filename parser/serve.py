@@ -29,6 +29,7 @@ from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 
+from parser.bodies import Bodies
 from parser.confidence import Confidence
 from parser.counting import Answers, Metrics
 from parser.decode import Parse
@@ -36,6 +37,8 @@ from parser.remote import ParserGone
 
 MOST_UTTERANCES, MOST_CHARACTERS = 256, 2000
 """Of one request, and of one utterance."""
+MOST_BYTES = 8 << 20
+"""Of a body: what the largest request takes where every character is escaped, and room."""
 MOST_WORK, MOST_WORK_AT_ONCE = 8192, 2048
 """Words times `nbest`, of one request, and of one utterance, which is parsed in one go: seconds at the very worst."""
 PART = 32
@@ -276,6 +279,7 @@ def application(parser: Speaks, batcher: Batcher, name: str = "", confidence: Co
         description="Semantic trees of utterances. Bodies of 503 mean: come again after `Retry-After` seconds.",
         lifespan=alive,
     )
+    app.add_middleware(Bodies, most=MOST_BYTES)
     app.add_middleware(Answers, metrics=batcher.metrics, stopping=lambda: batcher.stopping)
     metrics = batcher.metrics
     why = "The queue is full, the server stops, or the process that parses has ended."

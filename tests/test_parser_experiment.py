@@ -231,6 +231,16 @@ def test_a_command_refuses_a_part_that_is_not_there(folder, tmp_path, dry):
     assert done.exit_code == 2 and "no variant `plian`; the nearest is `plain`" in done.stderr
 
 
+def test_what_cannot_be_compared_is_told_before_anything_runs(folder, tmp_path):
+    paths = ["--shards", str(folder), "--runs", str(tmp_path), "--results", str(tmp_path)]
+    parts = ["--corpus", "all", "--variant", "plain", "--variant", "started"]
+    done = CliRunner().invoke(app, ["experiment", str(folder / "plan.toml"), *paths, *parts])
+
+    assert done.exit_code == 2 and not list(tmp_path.iterdir())
+    assert "`started` is evaluated on other rows of all than `plain`" in done.stderr
+    assert "give `data.only` in [corpora.all]" in done.stderr
+
+
 def test_hashes_follow_what_is_changed_and_nothing_else(folder):
     plan = experiments.load(str(folder / "plan.toml"))
     keys = [run.key(str) for run in plan.runs]

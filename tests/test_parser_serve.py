@@ -27,7 +27,7 @@ from parser.__main__ import app as commands
 from parser.confidence import Confidence
 from parser.memory import settled
 from parser.remote import ParserGone, Remote
-from parser.serve import Batcher, Full, application
+from parser.serve import MOST_BYTES, MOST_CHARACTERS, MOST_UTTERANCES, Batcher, Full, application
 from parser.traffic import send
 from parser.train import train
 
@@ -137,6 +137,33 @@ def test_a_request_that_cannot_be_read_is_told_why_and_not_sent_back(ready, body
     assert reason in why["msg"]
     assert why["loc"][0] == "body"
     assert set(why) == {"type", "loc", "msg"}
+
+
+def test_a_body_that_is_too_large_is_refused_while_it_comes(ready):
+    sent = 0
+
+    async def chunks():
+        nonlocal sent
+        yield b'{"utterances": ["'
+        while True:  # the end never comes
+            sent += 1 << 20
+            yield b"a" * (1 << 20)
+
+    async def work(client, batcher):
+        client.headers["Content-Type"] = "application/json"
+        told = await client.post("/parse", content=b" " * (MOST_BYTES + 1))
+        untold = await client.post("/parse", content=chunks())
+        largest = {"utterances": ["\N{MATHEMATICAL SCRIPT CAPITAL A}" * MOST_CHARACTERS] * MOST_UTTERANCES}
+        fits = await client.post("/parse", content=json.dumps(largest))
+        return told, untold, fits, (await client.get("/metrics")).text
+
+    told, untold, fits, metrics = asyncio.run(serving(ready, work))
+    for answer in (told, untold):
+        assert answer.status_code == 413
+        assert answer.json() == {"detail": "a body has at most 8,388,608 bytes; send fewer utterances at a time"}
+    assert sent <= MOST_BYTES + (1 << 20)
+    assert fits.status_code == 200
+    assert 'parser_requests_total{outcome="invalid"} 2.0' in metrics
 
 
 def test_requests_that_come_together_are_parsed_together(ready):

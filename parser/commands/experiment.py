@@ -38,7 +38,7 @@ def experiment(
     Example: python -m parser experiment overnight --shards shards --page parser/README.md
     """
     with door.failures():
-        from parser.experiment import load
+        from parser.experiment import comparable, load
         from parser.running import keys_of, lines_of, run_all
         from parser.tables import newest, put, strangers, table
         from parser.train import Stopped
@@ -47,6 +47,9 @@ def experiment(
         wanted = plan.select(corpus or (), variant or (), seed or ())
         file = results / f"{plan.name}.jsonl"
         keys = keys_of(plan, shards)  # reads all data sets, so one that is missing is told before anything runs
+        have = {line["key"] for line in lines_of(file)}
+        asked = [] if dry_run else wanted
+        comparable([run for run in plan.runs if run in asked or keys[run.corpus, run.variant, run.seed] in have])
         if not dry_run:
             where = door.device(device, 0)
             many = jobs or (1 if where.startswith("cuda") else os.cpu_count() or 1)
