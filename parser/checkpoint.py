@@ -17,6 +17,7 @@ import json
 import os
 import pickle
 import shutil
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from parser.vocab import Vocab
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+CONFIDENCE = "confidence.json"
 
 
 class CheckpointError(ValueError):
@@ -77,7 +79,7 @@ class Setup:
                 ontology=ontologies.load(directory / ONTOLOGY),
                 values={(a, b) for a, b in json.loads(gzip.decompress((directory / "values.json.gz").read_bytes()))},
             )
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
                 f"{directory} is not a model directory: {error}; make one with `python -m parser train`"
             ) from error
@@ -85,6 +87,7 @@ class Setup:
 
 def save_best(directory: Path, model: Model, facts: dict[str, Any]) -> None:
     """Write weights, then `model.json`, whose presence says that the directory is whole."""
+    (directory / CONFIDENCE).unlink(missing_ok=True)  # it was fitted to other weights
     temporary = directory / f".{WEIGHTS}.tmp"
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
     os.replace(temporary, directory / WEIGHTS)
@@ -104,8 +107,9 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> tup
         raise CheckpointError(
             f"{directory} is not a finished model: {error}; make one with `python -m parser train`"
         ) from error
-    if facts.get("format") != FORMAT:
-        raise CheckpointError(f"{directory}: format {facts.get('format')!r}, this version reads {FORMAT}; train again")
+    form = facts.get("format") if isinstance(facts, dict) else None
+    if form != FORMAT:
+        raise CheckpointError(f"{directory}: format {form!r}, this version reads {FORMAT}; train again")
     setup = Setup.load(directory)
     model = setup.build(device)
     _load_weights(model, directory / WEIGHTS)

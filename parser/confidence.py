@@ -17,14 +17,13 @@ import numpy as np
 
 from grammar.shard import write_text
 from grammar.tree import Tree
-from parser.checkpoint import CheckpointError, Setup
+from parser.checkpoint import CONFIDENCE, CheckpointError, Setup
 from parser.config import ConfigError
 from parser.decode import Parse
 from parser.evaluate import Searchers, check_domains, gold_of
 from parser.model import Model
 from parser.selection import source_of
 
-FILE = "confidence.json"
 POWERS = (0.0, 0.5, 1.0)
 BINS = 10
 
@@ -56,7 +55,7 @@ class Confidence:
 
     def save(self, directory: Path) -> None:
         """Write it into a model directory."""
-        write_text(directory / FILE, json.dumps(asdict(self), indent=2) + "\n")
+        write_text(directory / CONFIDENCE, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, directory: Path) -> Confidence | None:
@@ -65,12 +64,13 @@ class Confidence:
         Raises:
             CheckpointError: the file is not what `save` writes.
         """
-        if not (directory / FILE).exists():
+        file = directory / CONFIDENCE
+        if not file.exists():
             return None
         try:
-            return cls(**json.loads((directory / FILE).read_text("utf-8")))
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{directory / FILE}: {error}; calibrate the model again") from error
+            return cls(**{name: float(number) for name, number in json.loads(file.read_text("utf-8")).items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{file}: {error}; calibrate the model again") from error
 
 
 def fit(parses: Sequence[Parse], hits: Sequence[bool], abstain: float = 0.05) -> Confidence:

@@ -191,6 +191,8 @@ class TrainConfig:
         for name in whole:
             if getattr(self, name) < 1:
                 raise ConfigError(f"`train.{name}` must be at least 1")
+        if self.seed < 0:
+            raise ConfigError("`train.seed` must be at least 0")
         for name in ("lr", "clip", "checkpoint_minutes", "temperature"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"`train.{name}` must be above 0")
@@ -287,7 +289,7 @@ def read_toml(kind: str, name: str, known: Sequence[str], package: str) -> dict[
     else:
         try:
             text = path.read_text(encoding="utf-8")
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {path}: {error}") from error
     try:
         return tomllib.loads(text)

@@ -27,7 +27,7 @@ from parser.vocab import RED_SYMBOL, Vocab
 class _Member:
     """One model: what it makes of the words, and the states of the rows that grow."""
 
-    def __init__(self, folded: Folded, vocab: Vocab, utterances: Sequence[list[str]], beam: int) -> None:
+    def __init__(self, folded: Folded, vocab: Vocab, utterances: Sequence[list[str]], beam: int, max_open: int) -> None:
         self.folded, model = folded, folded.model
         memory = model.encode(make_input(utterances, vocab).to(folded.bias_F.device))
         each = torch.arange(len(utterances), device=folded.bias_F.device).repeat_interleave(beam)
@@ -40,7 +40,7 @@ class _Member:
             self.h, self.c = _lstm(first, c)
         if folded.config.stack:
             h, c = (x.index_select(0, each) for x in model.start(model.stack_start, memory))
-            self.stack = _Stack(folded, (h, c), vocab.max_open)
+            self.stack = _Stack(folded, (h, c), max_open)
         self.recur: Tensor | None = None
 
     def options(
@@ -80,16 +80,17 @@ class Ensemble:
         members: models and their vocabularies.
 
     Raises:
-        CheckpointError: labels, lexicons, domains or the ways of copying differ.
+        CheckpointError: labels, lexicons, domains, tokenisers or the ways of copying differ.
     """
 
     def __init__(self, members: Sequence[tuple[Model, Vocab]]) -> None:
         first = members[0][1]
         for model, vocab in members:
-            same = all(getattr(vocab, name) == getattr(first, name) for name in ("labels", "lexicon", "domains"))
+            alike = ("labels", "lexicon", "domains", "tokeniser")
+            same = all(getattr(vocab, name) == getattr(first, name) for name in alike)
             if not same or model.config.copy != members[0][0].config.copy:
                 raise CheckpointError(
-                    "the models of an ensemble must have the same labels, lexicon, domains and copying"
+                    "the models of an ensemble must have the same labels, lexicon, domains, tokeniser and copying"
                 )
         self.members = [(model.eval(), vocab) for model, vocab in members]
         self._folded: dict[str, list[Folded]] = {}
@@ -126,16 +127,18 @@ class Ensemble:
 
     def _parse(self, utterances: Sequence[list[str]], domain: str, beam: int) -> list[Parse]:
         vocab = self.members[0][1]
+        # Members that were trained on different rows may have met trees of different depths.
+        max_open = max(own.max_open for _, own in self.members)
         members = [
-            _Member(folded, own, utterances, beam)
+            _Member(folded, own, utterances, beam, max_open)
             for folded, (_, own) in zip(self._of(domain), self.members, strict=True)
         ]
         model = members[0].folded.model
         S, device = model.S, model.embed.weight.device
         budget_R = max_actions(members[0].words.length_B).clamp(min=model.legal.smallest)
-        legal = LegalState(model.legal, budget_R, vocab.max_open)
+        legal = LegalState(model.legal, budget_R, max_open)
         rows = torch.arange(len(budget_R), device=device)
-        sibling_RD = torch.zeros(len(rows), vocab.max_open + 2, dtype=torch.long, device=device)
+        sibling_RD = torch.zeros(len(rows), max_open + 2, dtype=torch.long, device=device)
         front_R = torch.zeros_like(rows)
         # All but the first row of an utterance start without a chance: they would be copies.
         score_R = torch.where(rows % beam == 0, 0.0, NEVER)

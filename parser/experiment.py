@@ -140,6 +140,8 @@ class Run:
             "rows": print_of(self.shards),
             "seed": self.seed,
         }
+        if self.group:
+            data["group"] = self.group
         if self.start:
             data["start"] = [print_of(name) for name in self.start]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

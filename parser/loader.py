@@ -175,8 +175,10 @@ class Loader:
         return self._lined_up(table.take(mine)), [(size, [place[rows] for rows in parts]) for size, parts in steps]
 
     def _domains(self, table: pa.Table) -> np.ndarray:
+        """[rows] the number of each row's domain; a model that is not told the domain is sampled by it all the same."""
         vocab, names = self.setup.vocab, table["domain"].combine_chunks().dictionary_encode()
-        numbers = [vocab.domain(name) if vocab.domains else 0 for name in names.dictionary.to_pylist()]
+        held = names.dictionary.to_pylist()
+        numbers = [vocab.domain(name) for name in held] if vocab.domains else range(len(held))
         return np.array(numbers)[names.indices.to_numpy(zero_copy_only=False)]
 
     def _swapped(self, pool: list[Block], seed: tuple[int, int, int]) -> pa.Table:

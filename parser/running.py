@@ -34,6 +34,7 @@ from parser import config as configs
 from parser.config import Config, ConfigError, DataConfig
 from parser.experiment import FORM, Experiment, Run, changed
 from parser.memory import keep_freed_memory
+from parser.tables import place_of
 
 FIGURES = ("n", "exact_match", "exact_match_positions", "intent_accuracy", "bracket_f1", "slices")
 DONE = "done.json"
@@ -72,11 +73,18 @@ def run_all(
     """
     from parser.train import Stopped
 
-    done = {line["key"] for line in lines_of(results)}
-    waiting = []
+    have = {line["key"]: line for line in lines_of(results)}
+    done = {(line["key"], *place_of(line)) for line in lines_of(results)}
+    waiting, added = [], 0
     for run in experiment.runs if wanted is None else wanted:
-        if key_of(run, shards) in done:
+        key = key_of(run, shards)
+        if (key, run.corpus, run.variant, run.seed) in done:
             report(f"{run.name}: has a line")
+        elif key in have:
+            # What the plan has under another name, or had before it was renamed, is not trained again.
+            append(results, {**have[key], "corpus": run.corpus, "variant": run.variant, "seed": run.seed})
+            report(f"{run.name}: has the line of {' '.join(map(str, place_of(have[key])))}, which is the same")
+            added += 1
         else:
             waiting.append(run)
     # Ensembles come last: their members' models are there by then.
@@ -99,7 +107,7 @@ def run_all(
             raise Stopped("stopped; give the same command again to go on from the checkpoints") from None
     if failed is not None:
         raise failed
-    return len(waiting)
+    return added + len(waiting)
 
 
 def _ended(future: Future[dict[str, Any]], run: Run, results: Path, report: Callable[[str], None]) -> Exception | None:
@@ -354,15 +362,17 @@ def lines_of(results: Path) -> list[dict[str, Any]]:
     """The lines of a results file; none where there is no file.
 
     Raises:
-        ConfigError: a line that is not JSON.
+        ConfigError: a line that is not JSON, or that no run has written.
     """
     lines = []
     if results.exists():
         for number, text in enumerate(results.read_text("utf-8").splitlines(), 1):
             try:
                 lines.append(json.loads(text))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ConfigError(f"{results}:{number}: not JSON ({error}); delete the line") from error
+            if not isinstance(lines[-1], dict) or not {"key", "corpus", "variant", "seed", "dev"} <= lines[-1].keys():
+                raise ConfigError(f"{results}:{number}: not the figures of a run; delete the line")
     return lines
 
 

@@ -31,7 +31,7 @@ class Selection(Source):
     """See `config.DataConfig`; the column `domain` holds what a domain is there.
 
     Raises:
-        ShardError: no row is left.
+        ShardError: no row of train or dev is left.
     """
 
     def __init__(self, where: Place, data: DataConfig) -> None:
@@ -41,7 +41,8 @@ class Selection(Source):
         self._has: dict[str, set[str]] = {}
         # Which domain a rejected row was of is not known.
         self.manifest.rejected_splits = {} if data.only else self.manifest.rejected_splits
-        self.manifest.splits = {split: len(self._rows(split)) for split in SPLITS if self.manifest.splits.get(split)}
+        held = {split: len(self._rows(split)) for split in SPLITS if self.manifest.splits.get(split)}
+        self.manifest.splits = {split: rows for split, rows in held.items() if rows}
         self._ask_for(data.without, set().union(*self._has.values()))
         print_of = f"{self.manifest.fingerprint} {data}"
         self.manifest.fingerprint = hashlib.sha256(print_of.encode()).hexdigest()
@@ -55,7 +56,13 @@ class Selection(Source):
         return sorted(set(self._rows(split)["domain"].to_pylist()))
 
     def blocks(self, split: str) -> list[Block]:
-        """One block for each split."""
+        """One block for each split.
+
+        Raises:
+            ShardError: no row of it is left.
+        """
+        if not len(self._rows(split)):
+            raise self._empty(split)
         return [Block(split, 0, len(self._rows(split)))]
 
     def read(self, block: Block, columns: Sequence[str] = ROW_COLUMNS) -> pa.Table:
@@ -80,10 +87,13 @@ class Selection(Source):
                 table = table.filter(pc.is_in(table["domain"], pa.array(data.only)))
             if split == "train":
                 table = self._train(table)
-            if not len(table):
-                raise ShardError(f"{self.where}: no row of `{split}` is left; change data.only or data.without")
+            if not len(table) and split != "test":  # which is read by those who ask for it
+                raise self._empty(split)
             self._kept[split] = table
         return self._kept[split]
+
+    def _empty(self, split: str) -> ShardError:
+        return ShardError(f"{self.where}: no row of `{split}` is left; change data.only or data.without")
 
     def _ask_for(self, names: Sequence[str], has: set[str]) -> None:
         if missing := sorted(set(names) - has):

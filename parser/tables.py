@@ -23,20 +23,23 @@ WIDE = 9
 """With more columns than this, variants become columns and corpora rows."""
 
 Line = Mapping[str, Any]
+Cells = dict[tuple[str, str], dict[int, float]]
+"""By variant and column, the share of each seed."""
 
 
 def newest(lines: Sequence[Line], keys: Mapping[tuple[str, str, int], str]) -> list[Line]:
     """The lines that belong to the experiment as it stands, by (corpus, variant, seed); the last where several do."""
-    found = {_place(line): line for line in lines if keys.get(_place(line)) == line["key"]}
+    found = {place_of(line): line for line in lines if keys.get(place_of(line)) == line["key"]}
     return [found[place] for place in keys if place in found]
 
 
 def strangers(lines: Sequence[Line], keys: Mapping[tuple[str, str, int], str]) -> int:
     """How many lines no run of the experiment as it stands has made."""
-    return sum(keys.get(_place(line)) != line["key"] for line in lines)
+    return sum(keys.get(place_of(line)) != line["key"] for line in lines)
 
 
-def _place(line: Line) -> tuple[str, str, int]:
+def place_of(line: Line) -> tuple[str, str, int]:
+    """(corpus, variant, seed) of a line."""
     return line["corpus"], line["variant"], line["seed"]
 
 
@@ -61,7 +64,7 @@ def table(experiment: Experiment, lines: Sequence[Line]) -> str:
         return _abstentions(experiment, lines)
     lines = [*lines, *chosen(experiment, lines)]
     split = "test" if experiment.test else "dev"
-    cells: dict[tuple[str, str], list[float]] = {}
+    cells: Cells = {}
     columns: list[str] = []
     for corpus in experiment.corpora:
         mine = [line for line in lines if line["corpus"] == corpus]
@@ -70,13 +73,14 @@ def table(experiment: Experiment, lines: Sequence[Line]) -> str:
             column = (group if len(experiment.corpora) == 1 else f"{corpus} {group}") if group else corpus
             columns.append(column)
             for line in mine:
-                cells.setdefault((line["variant"], column), []).append(_share(line, split, group, len(groups)))
+                share = _share(line, split, group, len(groups))
+                cells.setdefault((line["variant"], column), {})[line["seed"]] = share
     variants = [v for v in experiment.variants if any(key[0] == v for key in cells)]
     whole = {v: all((v, column) in cells for column in columns) for v in variants}
     head = ["mean"] if len(columns) > 1 else []
     body: dict[str, list[str]] = {}
     for variant in variants:
-        row = [_cell(cells.get((variant, column), [])) for column in columns]
+        row = [_cell([*cells.get((variant, column), {}).values()]) for column in columns]
         if head:
             row = [f"**{_cell(_mean_of_columns(cells, variant, columns))}**" if whole[variant] else "", *row]
         body[variant] = row
@@ -102,9 +106,11 @@ def _mean_of_groups(line: Line, split: str) -> float:
     return statistics.mean(_share(line, split, group, len(groups)) for group in groups)
 
 
-def _mean_of_columns(cells: Mapping[tuple[str, str], list[float]], variant: str, columns: Sequence[str]) -> list[float]:
-    runs = min(len(cells[variant, column]) for column in columns)
-    return [statistics.mean(cells[variant, column][i] for column in columns) for i in range(runs)]
+def _mean_of_columns(cells: Cells, variant: str, columns: Sequence[str]) -> list[float]:
+    """For each seed that all columns have."""
+    values = [cells[variant, column] for column in columns]
+    seeds = [seed for seed in values[0] if all(seed in one for one in values)]
+    return [statistics.mean(one[seed] for one in values) for seed in seeds]
 
 
 def _more(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> list[str]:
@@ -177,12 +183,15 @@ def difference(experiment: Experiment, lines: Sequence[Line], variant: str, spli
 def _hits(experiment: Experiment, lines: Sequence[Line], variant: str, split: str) -> dict[str, np.ndarray]:
     """Per group; corpora that differ in the number of train rows alone have the same utterances, which count once."""
     found: dict[str, list[np.ndarray]] = {}
+    left_out = {run.corpus: run.without for run in experiment.runs}
     for line in lines:
         if line["variant"] == variant:
             about = experiment.corpora[line["corpus"]]
             rows = {key: value for key, value in about.get("data", {}).items() if key != "rows"}
             for group, packed in line[split]["hits"].items():
-                name = json.dumps([about.get("shards", line["corpus"]), rows, group], sort_keys=True)
+                name = json.dumps(
+                    [about.get("shards", line["corpus"]), left_out[line["corpus"]], rows, group], sort_keys=True
+                )
                 found.setdefault(name, []).append(unpack(packed))
     return {name: np.mean(several, axis=0) for name, several in found.items()}
 

@@ -27,16 +27,16 @@ class Load:
     waits: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
 
-    def figures(self) -> dict[str, float]:
-        """One flat object: rates a second, waits in milliseconds, counts."""
-        every = np.array(self.waits or [np.nan]) * 1000
+    def figures(self) -> dict[str, float | None]:
+        """One flat object: rates a second, waits in milliseconds (None where nothing was answered), counts."""
+        every = np.array(self.waits) * 1000
         done = self.outcomes["200"]
         return {
             "answered": done,
             "refused": self.outcomes["503"],
             "failed": self.outcomes.total() - done - self.outcomes["503"],
             "answered_a_second": done / max(self.seconds, 1e-9),
-            **{f"p{share}_ms": float(np.percentile(every, share)) for share in (50, 95, 99)},
+            **{f"p{share}_ms": float(np.percentile(every, share)) if len(every) else None for share in (50, 95, 99)},
         }
 
 
@@ -107,7 +107,7 @@ async def send(url: str, utterances: list[str], rate: float, seconds: float, con
 
     began = time.perf_counter()
     workers = [asyncio.create_task(connection()) for _ in range(connections)]
-    for number in range(int(rate * seconds)):
+    for number in range(max(1, int(rate * seconds))):
         when = began + number / rate
         if (early := when - time.perf_counter()) > 0:
             await asyncio.sleep(early)

@@ -8,13 +8,13 @@ import random
 
 import numpy as np
 import pytest
-from parsing import tiny, write_shards
+from parsing import tiny, world, write_shards
 from typer.testing import CliRunner
 
 import parser
 from grammar.tree import Leaf, Tree
 from parser.__main__ import app
-from parser.checkpoint import CheckpointError
+from parser.checkpoint import CheckpointError, save_best
 from parser.confidence import Confidence, calibration_error, describe, fit, log_loss
 from parser.config import from_dict
 from parser.decode import Parse
@@ -113,6 +113,19 @@ def test_the_command_writes_what_parsing_uses(tmp_path):
     assert not run(app, ["parse", "--model", model, "--format", "json", "add salt"]).stderr
     Confidence(found.temperature, found.power, 0.0).save(tmp_path / "m")
     assert not run(app, ["parse", "--model", model, "add salt"]).stderr
-    (tmp_path / "m" / "confidence.json").write_text("{")
-    with pytest.raises(CheckpointError, match="calibrate the model again"):
-        parser.load(model)
+    for text in ("{", "[]", '{"temperature": "hot"}'):
+        (tmp_path / "m" / "confidence.json").write_text(text)
+        with pytest.raises(CheckpointError, match="calibrate the model again"):
+            parser.load(model)
+
+
+def test_a_confidence_does_not_outlive_the_weights_that_it_was_fitted_to(tmp_path):
+    setup, model, _, _ = world(20)
+    setup.save(tmp_path)
+    save_best(tmp_path, model, {})
+    Confidence(0.5).save(tmp_path)
+    assert Confidence.load(tmp_path) == Confidence(0.5)
+
+    save_best(tmp_path, model, {})
+
+    assert Confidence.load(tmp_path) is None

@@ -26,7 +26,7 @@ from parser.ensemble import Ensemble
 from parser.naive import NaiveParse
 from parser.running import keys_of, lines_of, run_all
 from parser.significance import pack, paired_bootstrap, unpack
-from parser.tables import chosen, difference, table
+from parser.tables import chosen, difference, newest, table
 from parser.vocab import RED_SYMBOL
 
 PLAN = """
@@ -452,6 +452,61 @@ def plan_of(tmp_path, text):
     return experiments.load(str(tmp_path / "plan.toml"))
 
 
+def test_a_mean_over_corpora_takes_the_seeds_that_all_have(tmp_path):
+    made = plan_of(tmp_path, "seeds = [1, 2, 3]\n[corpora.x]\n[corpora.y]\n[variants.plain]\n")
+    shares = {("x", 1): 1.0, ("x", 2): 0.2, ("x", 3): 0.4, ("y", 2): 0.6, ("y", 3): 0.8}
+    lines = [line_of(run, test=shares[run.corpus, run.seed]) for run in made.runs if (run.corpus, run.seed) in shares]
+    row = rows_of(table(made, lines))["plain"]
+
+    assert row["mean"] == "**50.0 ± 14.1**"  # of 40 and 60
+    assert row["x"].startswith("53.3") and row["y"].startswith("70.0")
+
+
+def test_a_data_set_without_some_labels_is_a_corpus_of_its_own(tmp_path):
+    plan = """
+    [corpora.all]
+    shards = "x"
+    [corpora.supported]
+    shards = "x"
+    without = "IN:UNSUPPORTED*"
+    [variants.plain]
+    [variants.other]
+    """
+    made = plan_of(tmp_path, plan)
+    right = {"all": 10, "supported": 8}
+    lines = [
+        line_of(run)
+        | {
+            split: {"exact_match": 1.0, "hits": {"": pack(np.ones(right[run.corpus], bool))}}
+            for split in ("dev", "test")
+        }
+        for run in made.runs
+    ]
+
+    assert difference(made, lines, "other", "test").mean == 0
+    assert rows_of(table(made, lines))["other"]["mean"] == "**100.0**"
+
+
+def test_what_is_called_otherwise_now_is_not_trained_again(folder, tmp_path):
+    plan = '[corpora.old]\nshards = "invented"\n[variants.plain]\nconfig = "tiny"\n'
+    old = plan_of(tmp_path, plan)
+    write_lines(tmp_path / "r.jsonl", [line_of(old.runs[0], key, test=0.7) for key in keys_of(old, folder).values()])
+    new = plan_of(tmp_path, plan.replace("old", "new") + '[variants.same]\nconfig = "tiny"\n')
+    told = []
+    added = run_all(new, folder, tmp_path / "r.jsonl", tmp_path / "runs", report=told.append)
+
+    assert added == 2 and not (tmp_path / "runs").exists()
+    assert told == [
+        "new plain seed 1: has the line of old plain 1, which is the same",
+        "new same seed 1: has the line of old plain 1, which is the same",
+    ]
+    shown = rows_of(table(new, newest(lines_of(tmp_path / "r.jsonl"), keys_of(new, folder))))
+    assert shown["plain"]["new"] == shown["same"]["new"] == "70.0"
+    assert run_all(new, folder, tmp_path / "r.jsonl", tmp_path / "runs", report=told.append) == 0
+    by_domain = plan_of(tmp_path, 'group = "domain"\n' + plan)
+    assert not set(keys_of(by_domain, folder).values()) & set(keys_of(old, folder).values()), "hits lie elsewhere"
+
+
 def test_what_is_best_on_dev_is_chosen_for_each_corpus(tmp_path):
     plan = plan_of(
         tmp_path,
@@ -570,8 +625,14 @@ def test_every_experiment_that_comes_along_can_be_read():
 
 
 def test_a_broken_line_is_named(tmp_path):
-    (tmp_path / "r.jsonl").write_text('{"key": 1}\n{"key"\n')
-
+    for text in ("[]", "3", '{"a": 1}'):
+        (tmp_path / "s.jsonl").write_text(text)
+        with pytest.raises(ConfigError, match=r"s\.jsonl:1: not the figures of a run; delete the line"):
+            lines_of(tmp_path / "s.jsonl")
+    written = {"key": "", "corpus": "", "variant": "", "seed": 1, "dev": {}}
+    write_lines(tmp_path / "r.jsonl", [written])
+    with open(tmp_path / "r.jsonl", "a") as file:
+        file.write('{"key"\n')
     with pytest.raises(ConfigError, match=r"r\.jsonl:2: not JSON"):
         lines_of(tmp_path / "r.jsonl")
 
@@ -654,6 +715,18 @@ def test_an_ensemble_takes_the_likeliest_by_the_mean_of_probabilities_at_every_s
             for member in members:
                 member.take(action)
     assert differs, "the members agree everywhere, so nothing was tried"
+
+
+def test_members_that_met_trees_of_other_depths_search_as_deep_as_the_deepest():
+    setup, model, _, data = world(40, stack=True)
+    utterances = [row["words"] for row in data[:12]]
+    alone = Ensemble([(model, setup.vocab)]).parse(utterances, [""] * 12)
+    shallow = replace(setup.vocab, max_open=2)
+    for members in ([setup.vocab, shallow], [shallow, setup.vocab]):
+        together = Ensemble([(model, vocab) for vocab in members]).parse(utterances, [""] * 12)
+
+        assert [p.tree for p in together] == [p.tree for p in alone]
+        assert [p.score for p in together] == pytest.approx([p.score for p in alone], abs=1e-3)
 
 
 def test_an_ensemble_refuses_models_of_other_labels():

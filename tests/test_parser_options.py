@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from parsing import tiny, world, write_shards
@@ -25,6 +26,25 @@ def trained(tmp_path_factory):
 
 def run(*arguments):
     return CliRunner().invoke(app, [word for part in arguments for word in ([part] if isinstance(part, str) else part)])
+
+
+def test_what_is_damaged_is_told_in_a_line(trained, tmp_path):
+    shards, (option, model) = trained
+    (tmp_path / "latin.toml").write_bytes(b'title = "caf\xe9"\n')
+    for arguments, message in (
+        (["train", shards, "--output", str(tmp_path / "o"), "--config", str(tmp_path / "latin.toml")], "cannot read"),
+        (["experiment", str(tmp_path / "latin.toml"), shards], "cannot read"),
+        (["train", shards, "--output", str(tmp_path / "o"), "--set", "train.seed=-1"], "`train.seed` must be at least"),
+        (["experiment", "overnight", shards, "--jobs", "-1"], "greater than or equal to 0"),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 2 and message in " ".join(done.output.split())
+    for name, broken in (("values.json.gz", lambda data: data[:-9]), ("model.json", lambda data: b"[]")):
+        copy = tmp_path / name
+        shutil.copytree(model, copy)
+        (copy / name).write_bytes(broken((copy / name).read_bytes()))
+        done = run("parse", option, str(copy), "play jazz")
+        assert done.exit_code == 2 and str(copy) in done.stderr
 
 
 def test_an_option_with_one_value_is_given_once(trained):

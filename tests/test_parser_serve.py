@@ -482,6 +482,20 @@ def test_a_load_uses_few_connections_and_makes_those_anew_that_the_server_closed
     assert connections == 6
 
 
+def test_a_short_load_is_one_request_and_no_answer_is_no_number():
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+
+    async def work():
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await send(f"http://127.0.0.1:{port}", ["play jazz"], rate=0.05, seconds=1)
+
+    figures = asyncio.run(work()).figures()
+    assert figures["refused"] == 1 and figures["answered"] == 0 and figures["p99_ms"] is None
+
+
 def test_the_parser_is_killed_when_it_parses_beyond_the_deadline(trained):
     remote = Remote(trained, "cpu", 1)
 

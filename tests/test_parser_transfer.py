@@ -6,24 +6,26 @@ import dataclasses
 from itertools import product
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from parsing import rows, setup_of, table_of, tiny, write_shards
 
-from grammar.shard import ShardError
+from grammar.shard import ShardError, write_table
 from parser.batch import Examples
 from parser.checkpoint import CheckpointError, load_model
 from parser.confidence import calibrated
 from parser.config import Config, ConfigError, DataConfig, from_dict
 from parser.domains import of_domain, on_average
 from parser.evaluate import Searchers
+from parser.loader import Loader
 from parser.order import drawn_of
 from parser.remote import Remote
 from parser.selection import Selection, source_of
 from parser.source import Source
-from parser.train import train
+from parser.train import make_setup, train
 from parser.transfer import overlap, parts_of, take_over
 
 
@@ -102,6 +104,41 @@ def test_sampling_draws_as_many_in_the_wanted_shares(domains, temperature, seed)
     for domain in range(len(sizes)):
         times = np.bincount(drawn[domains[drawn] == domain], minlength=len(domains))[domains == domain]
         assert not len(times) or times.max() - times.min() <= 1, "every row as often as others of its domain"
+
+
+@pytest.mark.parametrize("flavour", ["none", "shared"])
+def test_domains_are_sampled_whether_or_not_the_model_is_told_them(tmp_path, flavour):
+    write_shards(tmp_path / "s", train=60)
+    data = DataConfig(by="intent")
+    seen = []
+    for temperature in (1.0, 1e6):
+        changes = tiny(domains=flavour).to_dict()
+        config = from_dict(
+            changes | {"data": {"by": "intent"}, "train": changes["train"] | {"temperature": temperature}}
+        )
+        source = Selection(tmp_path / "s", data)
+        loader = Loader(source, make_setup(source, config))
+        domains = np.array([row["domain"] for row in source.rows("train")])
+        _, steps = loader._laid_out(loader.pools(0)[0], (1, 0, 0), 0)
+        drawn = np.concatenate([rows for _, parts in steps for rows in parts])
+        seen.append(np.unique(domains[drawn], return_counts=True)[1])
+    assert seen[0].tolist() == np.unique(domains, return_counts=True)[1].tolist()
+    assert seen[0].max() - seen[0].min() > 1 and seen[1].max() - seen[1].min() <= 1
+
+
+def test_a_domain_that_test_lacks_can_be_trained_on(tmp_path):
+    shards = write_shards(tmp_path / "s")
+    [path] = shards.glob("test-*.parquet")
+    table = pq.read_table(path)
+    write_table(
+        table.take([i for i, symbols in enumerate(table["symbols"].to_pylist()) if symbols[0] != "PlayMusicIntent"]),
+        path,
+    )
+    one = Selection(shards, DataConfig(by="intent", only=("PlayMusicIntent",)))
+
+    assert set(one.manifest.splits) == {"train", "dev"} and list(one.rows("dev"))
+    with pytest.raises(ShardError, match="no row of `test` is left"):
+        list(one.rows("test"))
 
 
 @pytest.fixture(scope="module")

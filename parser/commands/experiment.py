@@ -25,7 +25,7 @@ def experiment(
         list[str] | None, typer.Option(help="Run this variant only, or those it chooses among. Repeatable.")
     ] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Run this seed only. Repeatable.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes; 0: one a core, or one where there is a GPU.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core, or one where there is a GPU.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write to --page even a table with fewer figures.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing: print the table of what is there.")] = False,
     device: Device = "auto",

@@ -45,5 +45,5 @@ def load_test(
         typer.echo(json.dumps(figures))
     else:
         for name, value in figures.items():
-            typer.echo(f"{name:20} {value:12,.1f}")
+            typer.echo(f"{name:20} " + ("none answered" if value is None else f"{value:12,.1f}"))
     raise typer.Exit(1 if figures["failed"] else 0)
