@@ -394,7 +394,8 @@ def _tidy(row: Row, indent: int) -> str | None:
         return pretty(tree, indent) + "\n"
     if row.text.strip(" \t\r") == str(tree) and row.form == "jsonl":
         return None  # how JSON is spaced is not ours to change
-    return row.with_tree(str(tree)) + "\r" * row.raw.endswith("\r")
+    # The end of the line may be in the tree's column, and is no part of the tree.
+    return row.with_tree(str(tree) + "\r" * row.text.endswith("\r"))
 
 
 def _shift(start: int, span: tuple[int, int]) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from pygls.workspace import PositionCodec
 from pytest_lsp import ClientServerConfig, LanguageClient
 
 from grammar.complete import choices, label_at
-from grammar.lsp import Text
+from grammar.lsp import Text, _tidy
 from grammar.ontology import loads
 from grammar.places import in_line, written
 from grammar.rows import LineReader
@@ -216,6 +216,22 @@ def test_places_in_json_are_those_of_the_characters(tree: str, plain: bool) -> N
         start, end = in_line(row, Span(i, i + 1))
         assert json.loads(f'"{raw[start:end]}"') == tree[i]
         assert written(row, start) == i
+
+
+@pytest.mark.parametrize(
+    ("form", "lines", "wanted"),
+    [
+        ("trees", ["(a (b))\r"], "(a(b))\r"),
+        ("tsv", ["b\t(a (b))\r"], "b\t(a(b))\r"),
+        ("tsv", ["tree\tid\r", "(a (b))\t1\r"], "(a(b))\t1\r"),
+        ("jsonl", ['{"tree":"(a (b))", "n": 1e400}\r'], '{"tree":"(a(b))", "n": 1e400}\r'),
+    ],
+)
+def test_formatting_keeps_the_rest_of_a_line_and_its_end(form: str, lines: list[str], wanted: str) -> None:
+    reader = LineReader("a", form)
+    rows = [reader.row(number, line) for number, line in enumerate(lines, 1)]
+
+    assert _tidy(rows[-1], 2) == wanted
 
 
 @pytest.mark.parametrize(
