@@ -68,10 +68,8 @@ class Sieve:
         """The codes that are ignored in a row, by comments or by its column."""
         if row.form == "trees":
             return self._of(row.place.path)(row.place.line)
-        if not row.ignore:
-            return frozenset()
         try:
-            return codes(row.ignore if isinstance(row.ignore, (str, list)) else str(row.ignore))
+            return codes(row.ignore)
         except UnknownCode as error:
             self.note(f"{row.place.path}:{row.place.line}: {error}")
             return frozenset()
