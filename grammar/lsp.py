@@ -29,6 +29,7 @@ from grammar.picture import pretty
 from grammar.places import in_line, written
 from grammar.rows import FileError, LineReader, Row, unreadable
 from grammar.run import Block
+from grammar.suppress import Marks, UnknownCode, codes
 from grammar.syntax import TreeSyntaxError, parse
 
 _SEVERITY = {
@@ -103,6 +104,11 @@ class Text:
         for start, number, raw in self.lines():
             yield start, _row(reader, number, raw)
 
+    def ignores(self) -> Marks:
+        """The comments that leave findings out, if these are lines of trees."""
+        found = "treewright:" in self.source
+        return Marks(raw.encode("utf-8", "surrogatepass") for _, _, raw in self.lines()) if found else Marks()
+
     def row_at(self, offset: int) -> tuple[int, Row] | None:
         """The row in which a character stands, if it holds a tree."""
         reader = LineReader(self.path, _form(self.path))
@@ -167,6 +173,7 @@ class Server(LanguageServer):
         state: object = None
         now: dict[str, list[Mark]] = {}
         before: dict[str, list[Mark]] = {}
+        ignores = text.ignores()
         for start, number, raw in text.lines():
             settled = _settled(reader)
             if settled and state is None:
@@ -181,7 +188,9 @@ class Server(LanguageServer):
                 marks = _marks(_row(reader, number, raw), ontology)
                 if settled:
                     now[raw] = marks
-            yield from ((start, mark) for mark in marks)
+            # What is ignored depends on other lines, so what is known of a line is all of it.
+            ignored = ignores(number) if marks and reader.form == "trees" else ()
+            yield from ((start, mark) for mark in marks if mark.finding.code not in ignored)
         self.known[uri] = (state, now)
         yield from _corpus_marks(text)
 
@@ -306,7 +315,10 @@ def _marks(row: Row, ontology: Ontology | None) -> list[Mark]:
 
 def _marked(row: Row, findings: Sequence[Finding]) -> list[Mark]:
     marks = []
+    ignored = _ignored(row)
     for finding in findings:
+        if finding.code in ignored:
+            continue
         fix, related = finding.fix, finding.related
         span = in_line(row, finding.span, finding)
         marks.append(
@@ -319,6 +331,14 @@ def _marked(row: Row, findings: Sequence[Finding]) -> list[Mark]:
             )
         )
     return marks
+
+
+def _ignored(row: Row) -> frozenset[str]:
+    """The codes in the column `ignore` of a row; none where one is unknown, of which `check` tells."""
+    try:
+        return codes(row.ignore)
+    except UnknownCode:
+        return frozenset()
 
 
 def _diagnostic(uri: str, text: Text, start: int, mark: Mark) -> lsp.Diagnostic:
@@ -394,7 +414,8 @@ def _tidy(row: Row, indent: int) -> str | None:
         return pretty(tree, indent) + "\n"
     if row.text.strip(" \t\r") == str(tree) and row.form == "jsonl":
         return None  # how JSON is spaced is not ours to change
-    return row.with_tree(str(tree)) + "\r" * row.raw.endswith("\r")
+    # The end of the line may be in the tree's column, and is no part of the tree.
+    return row.with_tree(str(tree) + "\r" * row.text.endswith("\r"))
 
 
 def _shift(start: int, span: tuple[int, int]) -> tuple[int, int]:

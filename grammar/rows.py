@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grammar.finding import Finding, Place
+from grammar.json_text import replaced
 from grammar.rules import finding
 from grammar.tree import Span
 
@@ -103,8 +104,10 @@ class Row:
             return line
         if self.form == "jsonl":
             new_values = {self.column: tree} | ({name: said} if said is not None else {})
-            row = json.dumps({**json.loads(self.raw), **new_values}, ensure_ascii=False)
-            return row + "\r" * self.raw.endswith("\r")
+            line = self.raw
+            for key, value in new_values.items():
+                line = replaced(line, key, value)
+            return line
         return tree
 
     def place_of(self, found: Finding) -> Place:

@@ -53,6 +53,11 @@ class Sieve:
             else:
                 yield finding, place
 
+    def look(self, paths: Iterable[str]) -> None:
+        """Tell of the marks in these files that name no rule, whether anything was found there or not."""
+        for path in paths:
+            self._of(path)
+
     def unused(self, paths: Iterable[str], codes: Collection[str]) -> None:
         """Tell of the marks in these files that left nothing out, when all rows were seen.
 
@@ -68,16 +73,14 @@ class Sieve:
         """The codes that are ignored in a row, by comments or by its column."""
         if row.form == "trees":
             return self._of(row.place.path)(row.place.line)
-        if not row.ignore:
-            return frozenset()
         try:
-            return codes(row.ignore if isinstance(row.ignore, (str, list)) else str(row.ignore))
+            return codes(row.ignore)
         except UnknownCode as error:
             self.note(f"{row.place.path}:{row.place.line}: {error}")
             return frozenset()
 
     def _of(self, path: str) -> Marks:
-        """The marks of a file. Only a file with findings is looked through, and cut up only if it has marks."""
+        """The marks of a file. Only one with findings or marks is looked through, and cut up only if it has marks."""
         if path not in self._marks:
             source = str(self.stdin) if path == "<stdin>" else path
             self._marks[path] = Marks()

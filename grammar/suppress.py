@@ -42,13 +42,15 @@ def mark(comment: str) -> tuple[bool, frozenset[str]] | None:
     return (found[1] == "ignore-file", codes(found[2])) if found else None
 
 
-def codes(cell: str | Iterable[str]) -> frozenset[str]:
-    """The codes of an `ignore` column.
+def codes(cell: object) -> frozenset[str]:
+    """The codes of an `ignore` column: of its text, or of a list; none of an empty cell.
 
     Raises:
         UnknownCode: a code in it that no rule has.
     """
-    given = _BREAK.split(cell) if isinstance(cell, str) else [str(code) for code in cell]
+    if not cell:
+        return frozenset()
+    given = [str(code) for code in cell] if isinstance(cell, (list, tuple)) else _BREAK.split(str(cell))
     return expand(code for code in given if code)
 
 

@@ -220,6 +220,7 @@ def check_range(name: str, range_: Range, head: bytes, job: Checking) -> dict[st
             for finding, place in kept:
                 line = place.line - above + range_.first_line - 1
                 lines.append(dumps(to_json(finding, replace(place, path=source.file, line=line))))
+        keep.look(run.marked)  # a mark may stand in another range than what is found below it
     if lines:
         storage.write(told, ("\n".join(lines) + "\n").encode())
     report = {

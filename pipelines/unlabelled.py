@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from grammar.tree import is_writable
 from pipelines import storage
 from pipelines.formats import files, huggingface
 from pipelines.formats.lines import Range, Source, bare, decode, numbered, open_file, plan_lines, shown, stored
@@ -130,13 +131,15 @@ def _request(source: Source, line: int, value: Any, raw: str) -> Request | Rejec
     if not all(value):
         return source.reject(line, "R102", raw, "an empty word")
     words = [storable(word) for word in value]
+    if unwritable := [word for word in words if not is_writable(word)]:
+        return source.reject(line, "R203", raw, repr(unwritable[0]))
     return Request(line, " ".join(words), words) if words else source.reject(line, "R102", raw)
 
 
 def _json(source: Source, line: int, text: str, column: str) -> Request | Rejection:
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return source.reject(line, "R103", text, str(error))
     if not isinstance(row, dict) or row.get(column) is None:
         return source.reject(line, "R104", text, f"no `{column}`")

@@ -18,6 +18,7 @@ from grammar import Tree
 from grammar.__main__ import app
 from grammar.corpus import Corpus, split_of
 from grammar.files import read
+from grammar.rows import LineReader
 from grammar.rules import RULES
 from grammar.run import Block
 
@@ -331,7 +332,7 @@ def test_fix_changes_only_what_it_mends() -> None:
     [
         ("a.tsv", "b  c\t(a(b) c)\nx\t(a(x))", "b  c\t(a(b) (c))\nx\t(a(x))"),
         ("a.tsv", "tree\tid\tutterance\n(a(e\u0301))\t1\te\u0301\n", "tree\tid\tutterance\n(a(\u00e9))\t1\t\u00e9\n"),
-        ("a.jsonl", '{"n":1,"tree":"(a(b) c)"}\n{"tree":"(a())"}', '{"n": 1, "tree": "(a(b) (c))"}\n{"tree":"(a())"}'),
+        ("a.jsonl", '{"n":1,"tree":"(a(b) c)"}\n{"tree":"(a())"}', '{"n":1,"tree":"(a(b) (c))"}\n{"tree":"(a())"}'),
         ("a.tree", "(a\n  (b)\n  c)\n", "(a\n  (b)\n  (c))\n"),
         ("a.trees", "\ufeff(a(b) c)\r\n", "(a(b) (c))\n"),
     ],
@@ -350,6 +351,53 @@ def test_fix_and_diff_of_every_form(name: str, text: str, mended: str) -> None:
         write(name, text)
         subprocess.run(["patch", "--binary", name], input=shown.stdout.encode(), check=True, capture_output=True)
         assert Path(name).read_bytes().decode() == mended
+
+
+_REST = st.sampled_from(
+    ['"n":  1e400', '"m": 12345678901234567890.12345678901', '"note": "\\udc80 \\ud83d"', '"n": NaN']
+)
+_VALUES = st.text('ab é音👍\\"/\ud83d\udc4d\udc80\n\u2028', max_size=6)
+
+
+def _joined(text: str) -> str:
+    """Halves that stand side by side are one character in JSON."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+@given(
+    _VALUES, _VALUES, _VALUES, st.lists(_REST, max_size=3), st.lists(_REST, max_size=3), st.booleans(), st.booleans()
+)
+def test_a_mended_row_of_json_differs_in_its_values_only(
+    old: str, new: str, said: str, before: list[str], behind: list[str], plain: bool, twice: bool
+) -> None:
+    # A key that stands twice counts where it stands last; the first is left as it is.
+    parts = [*before, '"tree" : "first"'] if twice else before
+    head = "{" + ", ".join([*parts, '"tree":'])
+    middle = ",".join(["", *behind, ' "utterance": '])
+    halves = any("\ud800" <= char <= "\udfff" for char in old)
+    values = [json.dumps(old, ensure_ascii=plain or halves), '"\\u0065"']
+    row = LineReader("a.jsonl", "jsonl").row(1, f"{head}{values[0]}{middle}{values[1]} }}\r")
+    assert row.text == _joined(old)
+
+    line = row.with_tree(new, said)
+
+    assert line.startswith(head) and middle in line and line.endswith(" }\r")
+    again = json.loads(line.encode("utf-8"))  # every half of a pair is an escape
+    assert (again.pop("tree"), again.pop("utterance")) == (_joined(new), _joined(said))
+    rest = {key: value for key, value in json.loads(row.raw).items() if key not in ("tree", "utterance")}
+    assert str(again) == str(rest)
+    assert row.with_tree(row.text or "", "e") == row.raw
+
+
+def test_a_fix_leaves_bytes_and_escapes_of_json_as_they_are() -> None:
+    row = '{"tree": "(A(b(\\u00e9)(e\u0301)", "utterance": "\\u00e9 e\u0301", "n": 1e400, "note": "half \\ud83d"}\n'
+    write("a.jsonl", row)
+    run("a.jsonl", "--fix", "--select", "E5,E1", "--unsafe-fixes")
+    mended = row.replace("e\u0301", "é").replace(")(é)", ")(é)))")
+    assert Path("a.jsonl").read_bytes().decode() == mended
+    half = '{"tree": "(a(\udced\udca0\udcbc) b)"}'  # bytes of a half, which stay bytes
+    kept = LineReader("a.jsonl", "jsonl").row(1, half)
+    assert kept.with_tree("(a(\udced\udca0\udcbc)(b))") == half.replace(" b", "(b)")
 
 
 def test_what_a_fix_of_stdin_leaves_is_found_in_what_it_wrote() -> None:

@@ -15,7 +15,7 @@ from pygls.workspace import PositionCodec
 from pytest_lsp import ClientServerConfig, LanguageClient
 
 from grammar.complete import choices, label_at
-from grammar.lsp import Text
+from grammar.lsp import Text, _tidy
 from grammar.ontology import loads
 from grammar.places import in_line, written
 from grammar.rows import LineReader
@@ -165,6 +165,39 @@ async def test_fixes(client: LanguageClient, folder: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_is_ignored_beside_a_tree_is_not_shown_and_not_mended(client: LanguageClient, folder: Path) -> None:
+    document = Document(client, folder / "a.trees")
+    row = "(Stop() b)"
+    found = await document.open(f"{row}\n# treewright: ignore[E1]\n{row}\n{row}\n")
+    # Equal lines are checked once, and still differ in what is left out.
+    assert sorted({d.range.start.line for d in found if str(d.code).startswith("E1")}) == [0, 3]
+    every = lsp.CodeActionKind.SourceFixAll
+    assert not [a for a in await document.actions(2, 8) if a.kind != every and a.title.startswith("E1")]
+    (action,) = await document.actions(2, 8, [every])
+    assert {edit.range.start.line for edit in action.edit.changes[document.uri]} == {0, 3}
+
+    found = await document.replace(1, 0, 24, "# treewright: ignore-file[E1]")
+    assert {d.range.start.line for d in found if str(d.code).startswith("E1")} == {0}
+    found = await document.replace(1, 0, 29, "# treewright: ignore[E9x]")  # a mark that holds for nothing
+    assert {d.range.start.line for d in found if str(d.code).startswith("E1")} == {0, 2, 3}
+
+
+@pytest.mark.asyncio
+async def test_the_column_ignore_counts(client: LanguageClient, folder: Path) -> None:
+    document = Document(client, folder / "a.tsv")
+    row = "x\t(PlayMusic(Artist(x))(Titel(x)))"
+    lines = ["utterance\ttree\tignore", f"{row}\t", f"{row}\tE2, E3", f"{row}\tE2 E3 E4", f"{row}\tE9x"]
+    found = spots(await document.open("\n".join(lines)))
+    assert {line for code, line, *_ in found if code == "E201"} == {1, 4}
+    assert {line for code, line, *_ in found if code == "E401"} == {2, 4}
+    assert not [a for a in await document.actions(2, 28) if a.title.startswith("E201")]
+
+    document = Document(client, folder / "a.jsonl")
+    found = await document.open('{"tree": "(PlayMusic(Artist(x))(Titel(x)))", "ignore": ["E2"]}\n')
+    assert found == []
+
+
+@pytest.mark.asyncio
 async def test_hover_completion_and_formatting(client: LanguageClient, folder: Path) -> None:
     document = Document(client, folder / "a.tsv")
     await document.open("👍 play\t(PlayMusic(Title( 👍 ))(Ar\nstop\t(Stop() )\n")
@@ -216,6 +249,22 @@ def test_places_in_json_are_those_of_the_characters(tree: str, plain: bool) -> N
         start, end = in_line(row, Span(i, i + 1))
         assert json.loads(f'"{raw[start:end]}"') == tree[i]
         assert written(row, start) == i
+
+
+@pytest.mark.parametrize(
+    ("form", "lines", "wanted"),
+    [
+        ("trees", ["(a (b))\r"], "(a(b))\r"),
+        ("tsv", ["b\t(a (b))\r"], "b\t(a(b))\r"),
+        ("tsv", ["tree\tid\r", "(a (b))\t1\r"], "(a(b))\t1\r"),
+        ("jsonl", ['{"tree":"(a (b))", "n": 1e400}\r'], '{"tree":"(a(b))", "n": 1e400}\r'),
+    ],
+)
+def test_formatting_keeps_the_rest_of_a_line_and_its_end(form: str, lines: list[str], wanted: str) -> None:
+    reader = LineReader("a", form)
+    rows = [reader.row(number, line) for number, line in enumerate(lines, 1)]
+
+    assert _tidy(rows[-1], 2) == wanted
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ElementTree
 from importlib.resources import files
 from pathlib import Path
@@ -147,6 +149,38 @@ def test_output_file(file: Path) -> None:
     assert check("--output-format", "json", "--output-file", "out.json") == ""
     assert len(json.loads(Path("out.json").read_text("utf-8"))) >= 7
     assert [path.name for path in sorted(file.parent.iterdir())] == ["a b.tsv", "out.json"]
+
+
+OUTPUTS = ["--output-file", "--report", "--write-baseline"]
+
+
+@pytest.mark.parametrize("option", OUTPUTS)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_what_it_leads_to_is_written(file: Path, option: str, there: bool) -> None:
+    Path("far").mkdir()
+    if there:
+        Path("far/real.txt").write_text("old")
+    Path("link").symlink_to("far/real.txt")
+    assert CliRunner().invoke(app, ["check", file.name, option, "link"]).exit_code < 2
+    assert Path("link").is_symlink() and len(Path("far/real.txt").read_text("utf-8")) > 100
+    assert sorted(path.name for path in Path("far").iterdir()) == ["real.txt"]
+    assert sorted(path.name for path in file.parent.iterdir()) == [file.name, "far", "link"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("option", OUTPUTS)
+def test_what_is_no_regular_file_is_written_to(file: Path, option: str) -> None:
+    os.mkfifo("pipe")
+    Path("link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        read: list[str] = []
+        reader = threading.Thread(target=lambda read=read: read.append(Path("pipe").read_text("utf-8")), daemon=True)
+        reader.start()
+        assert CliRunner().invoke(app, ["check", file.name, option, name]).exit_code < 2
+        reader.join(30)
+        assert len(read) == 1 and len(read[0]) > 100, "the pipe was replaced"
+    assert Path("pipe").is_fifo() and Path("link").is_symlink()
+    assert sorted(path.name for path in file.parent.iterdir()) == [file.name, "link", "pipe"]
 
 
 def test_paths_and_text_cannot_move_the_cursor() -> None:

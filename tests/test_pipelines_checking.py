@@ -156,7 +156,7 @@ def test_findings_are_those_of_grammar_check(tmp_path: Path, name: str, caplog: 
         found = [json.loads(line) for file in files for line in file.read_text().splitlines()]
         assert found == wanted, f"ranges of {size} bytes"
         assert sum(report["ignored"] for report in reports) == int(left_out[1] if left_out else 0)
-    assert sorted(f"{tmp_path}/{line}" for line in caplog.messages) == notes
+        assert sorted(f"{tmp_path}/{line}" for line in caplog.messages) == notes, f"ranges of {size} bytes"
     assert len(wanted) > 1 and bool(left_out) == (name in ("marks.trees", "head.tsv", "a.jsonl"))
 
 

@@ -111,6 +111,15 @@ def test_lines_end_at_newlines_only(tmp_path):
     assert ["a\u2028b\x85c\x0bd".encode()] == list(lines(str(path), 0, path.stat().st_size))
 
 
+@pytest.mark.parametrize("name", ["brackets", "massive", "doccano"])
+def test_json_that_is_too_deep_is_a_dead_letter(name, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": ' + "[" * 100_000 + '\n{"a": 1}\n')
+
+    found = rows(expand([str(tmp_path / "a.jsonl")], name, "c"))
+
+    assert [(row.code, row.line) for row in found] == [("R103", 1), ("R104", 2)]
+
+
 def test_surrogate_pairs_are_mended_and_nothing_else_is_guessed():
     assert decode("Zoë ".encode() + b"\xed\xa0\xbc\xed\xbd\x95") == "Zoë 🍕"
     assert decode(b"\xed\xa0\xbc") is None

@@ -63,6 +63,24 @@ def test_what_the_records_are(tmp_path: Path) -> None:
     assert records(tmp_path / "d.jsonl", 9)[1] == Request(2, "stop now", ["stop", "now"])
 
 
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"q": ' + "[" * 100_000])
+def test_json_that_is_too_deep_is_a_dead_letter(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line + '\n{"q": "stop"}\n')
+    first, second = records(tmp_path / "a.jsonl", 1)
+    assert isinstance(first, Rejection) and (first.code, first.line, first.raw) == ("R103", 1, line)
+    assert "recursion" in first.reason and second == Request(2, "stop")
+
+
+@pytest.mark.parametrize("word", ["new\nline", "ja\tzz now", "\r"])
+def test_words_that_no_tree_can_hold_are_dead_letters(word: str, tmp_path: Path) -> None:
+    given = ["play", word]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"q": given}) + "\n")
+    pq.write_table(pa.table({"q": [given]}), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        [found] = records(tmp_path / name, 1)
+        assert isinstance(found, Rejection) and found.code == "R203" and repr(word) in found.reason
+
+
 def test_row_groups_are_ranges(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"q": [f"play {n}" for n in range(20)] + [None]}), path, row_group_size=4)

@@ -216,15 +216,11 @@ def _report(
 def _target(file: Path | None, form: str) -> Iterator[Callable[[str], object]]:
     """What writes the results: to a file in one step, or to stdout, in colour on a terminal."""
     if file is not None:
-        temporary = file.with_name(f".{file.name}.tmp")
         try:
-            with temporary.open("w", encoding="utf-8", newline="\n") as opened:
+            with door.writing(file) as opened:
                 yield opened.write
-            temporary.replace(file)
         except OSError as error:
             door.fail(f"cannot write {file}: {error.strerror}")
-        finally:
-            temporary.unlink(missing_ok=True)
         return
     console = Console(highlight=False, soft_wrap=True)
     if form == "full" and console.is_terminal:

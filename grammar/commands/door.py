@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -135,13 +135,34 @@ def show(console: Console, text: str, err: bool = False) -> None:
     console.print(shown)
 
 
-def write(path: str, text: str) -> None:
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp")
+@contextmanager
+def writing(path: str | Path) -> Iterator[TextIO]:
+    """A file for text, which stands there whole or not at all; of a link, what it leads to is written.
+
+    What is no regular file (a pipe, `/dev/null`) is written to, since another file in its place would be a fault.
+
+    Raises:
+        OSError: it cannot be written; what was there is still there.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(text.encode("utf-8"))
-        os.replace(temporary, path)
-    except OSError as error:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        os.replace(temporary, target)
+    finally:
         temporary.unlink(missing_ok=True)
+
+
+def write(path: str, text: str) -> None:
+    try:
+        with writing(path) as file:
+            file.write(text)
+    except OSError as error:
         fail(f"cannot write {path}: {error.strerror}")
 
 

@@ -140,7 +140,7 @@ def _alone(source: Source, number: int, text: str, raw: str, split: str = "") ->
 def _json(source: Source, number: int, text: str) -> Utterance | Rejection:
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return source.reject(number, "R103", text, str(error))
     if not isinstance(row, dict):
         return source.reject(number, "R103", text, "not an object")
