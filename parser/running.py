@@ -73,8 +73,9 @@ def run_all(
     """
     from parser.train import Stopped
 
-    have = {line["key"]: line for line in lines_of(results)}
-    done = {(line["key"], *place_of(line)) for line in lines_of(results)}
+    lines = lines_of(results)
+    have = {line["key"]: line for line in lines}
+    done = {(line["key"], *place_of(line)) for line in lines}
     waiting, added = [], 0
     for run in experiment.runs if wanted is None else wanted:
         key = key_of(run, shards)

@@ -82,7 +82,8 @@ def table(experiment: Experiment, lines: Sequence[Line]) -> str:
     for variant in variants:
         row = [_cell([*cells.get((variant, column), {}).values()]) for column in columns]
         if head:
-            row = [f"**{_cell(_mean_of_columns(cells, variant, columns))}**" if whole[variant] else "", *row]
+            mean = _cell(_mean_of_columns(cells, variant, columns)) if whole[variant] else ""
+            row = [mean and f"**{mean}**", *row]
         body[variant] = row
     columns = head + columns
     dev, devs = _devs(experiment, lines, variants)

@@ -460,6 +460,8 @@ def test_a_mean_over_corpora_takes_the_seeds_that_all_have(tmp_path):
 
     assert row["mean"] == "**50.0 ± 14.1**"  # of 40 and 60
     assert row["x"].startswith("53.3") and row["y"].startswith("70.0")
+    none = [line for line in lines if (line["corpus"], line["seed"]) in (("x", 1), ("y", 2))]
+    assert rows_of(table(made, none))["plain"]["mean"] == ""
 
 
 def test_a_data_set_without_some_labels_is_a_corpus_of_its_own(tmp_path):
