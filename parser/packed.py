@@ -124,6 +124,7 @@ class _Way:
     def forward(self, out_NH: Tensor) -> None:
         """Write the states after each step."""
         weight_R4H = self.weight_4HR.t()
+        one, two = (self.cell_NH.new_full((), number) for number in (1, 2))  # Python's are converted at every call
         inputs, starts, gates, i, f, s, o, cells, squashed, candidates, outs = self._steps(
             self.input_NR, self.input_NR[:, self.h], self.gates_N4H, *_four(self.gates_N4H),
             self.cell_NH, self.squashed_NH, self.candidate_NH, out_NH,
@@ -136,11 +137,11 @@ class _Way:
                 both = min(rows, self.sizes[before])
                 starts[t][:both].copy_(outs[before][:both])
             torch.mm(inputs[t], weight_R4H, out=gates[t]).sigmoid_()
-            torch.mul(s[t], 2, out=candidates[t]).sub_(1)
+            torch.mul(s[t], two, out=candidates[t]).sub_(one)
             torch.mul(i[t], candidates[t], out=cells[t])
             if before is not None:
                 cells[t][:both].addcmul_(f[t][:both], cells[before][:both])
-            torch.mul(cells[t], 2, out=squashed[t]).sigmoid_().mul_(2).sub_(1)
+            torch.mul(cells[t], two, out=squashed[t]).sigmoid_().mul_(two).sub_(one)
             torch.mul(o[t], squashed[t], out=outs[t])
             before = t
 
@@ -149,7 +150,7 @@ class _Way:
         by_input_NR = torch.empty_like(self.input_NR)
         by_gates_N4H = torch.empty_like(self.gates_N4H)
         by_cell_NH = torch.zeros_like(self.cell_NH)
-        most, H = self.sizes[0], self.cell_NH.size(1)
+        most, H, two = self.sizes[0], self.cell_NH.size(1), self.cell_NH.new_full((), 2)
         by_outs, room = by_out_NH.new_empty(2, most, H).unbind()
         outs, inputs, starts, all_by, d_i, d_f, d_s, d_o, gates, i, f, _, o, cells, squashed, candidates, d_c = (
             self._steps(
@@ -170,7 +171,7 @@ class _Way:
             d_c[t].add_(_through_tanh(by_squashed, squashed[t], grad_input=by_squashed))
             torch.mul(by_out, squashed[t], out=d_o[t])
             torch.mul(d_c[t], candidates[t], out=d_i[t])
-            torch.mul(d_c[t], i[t], out=d_s[t]).mul_(2)
+            torch.mul(d_c[t], i[t], out=d_s[t]).mul_(two)
             had = 0
             if place:
                 before = self.steps[place - 1]
