@@ -22,8 +22,8 @@ class Dropout(nn.Module):
         super().__init__()
         self.share = share
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` with some units zeroed."""
+    def forward(self, x: Tensor, fresh: bool = False) -> Tensor:
+        """`x` with some units zeroed; in its own memory where it is `fresh`: neither gradients nor others need it."""
         if not self.training or not self.share:
             return x
         if x.device.type != "cpu":
@@ -31,4 +31,5 @@ class Dropout(nn.Module):
         bits = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         # Compared as floats and in place: to a mask of booleans and back is five times as slow.
         keep = bits[: x.numel()].view(x.shape).float().ge_(round(self.share * 65536) - 32768)
-        return x * keep.mul_(1 / (1 - self.share)).to(x.dtype)
+        keep = keep.mul_(1 / (1 - self.share)).to(x.dtype)
+        return x.mul_(keep) if fresh else x * keep

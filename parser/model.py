@@ -23,6 +23,7 @@ from parser.dropout import Dropout
 from parser.encoder import Encoder
 from parser.legal import Legal
 from parser.lookup import look_up, rows_at
+from parser.products import linear, similarity
 from parser.recurrence import lstm_step, run
 from parser.vocab import Vocab
 
@@ -180,7 +181,7 @@ class Model(nn.Module):
             parts.append(rows_at(memory.states_BWE, at) * inside)
             tables = (self.near_attention.weight, self.copy_biases())
             near_attention, near_copy = (self._near(table, front_BT, memory) for table in tables)
-        features = self.dropout(torch.cat(parts, -1))
+        features = self.dropout(torch.cat(parts, -1), fresh=True)
         hidden = torch.tanh(self._hidden(features, stack_BTH, memory, near_attention))
         return self.dropout(hidden), near_copy
 
@@ -188,7 +189,7 @@ class Model(nn.Module):
         """[B, T, W]"""
         if self.pointer is None:
             return hidden_BTH.new_full((*hidden_BTH.shape[:2], len(memory.place_W)), NEVER)
-        copy_BTW = self.pointer(hidden_BTH) @ memory.states_BWE.mT + memory.bar_BW[:, None]
+        copy_BTW = similarity(self.pointer(hidden_BTH), memory.states_BWE) + memory.bar_BW[:, None]
         return copy_BTW if near_BTW is None else copy_BTW + near_BTW
 
     def normalise(self, scores: Tensor, kinds: Tensor | None, legal: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -225,13 +226,13 @@ class Model(nn.Module):
             weight = torch.cat([self.query.weight, self.hidden.weight[:, :width]])
             none = self.hidden.bias.new_zeros(size)
             bias = torch.cat([none if self.query.bias is None else self.query.bias, self.hidden.bias])
-            query, hidden = functional.linear(features_BTF, weight, bias).split([size, len(self.hidden.bias)], -1)
+            query, hidden = linear(features_BTF, weight, bias).split([size, len(self.hidden.bias)], -1)
         return hidden + functional.linear(self._attend(query, memory, near_BTW), self.hidden.weight[:, width:])
 
     def _attend(self, query_BTQ: Tensor, memory: Memory, near_BTW: Tensor | None) -> Tensor:
         """[B, T, E]: the mean of the encoder states, weighted by the query."""
         if self.config.attention == "dot":
-            energy = query_BTQ @ memory.states_BWE.mT
+            energy = similarity(query_BTQ, memory.states_BWE)
         else:
             energy = self.energy(torch.tanh(query_BTQ[:, :, None] + self.key(memory.states_BWE)[:, None]))[..., 0]
         energy = energy + memory.bar_BW[:, None]
