@@ -120,28 +120,19 @@ class Bench:
         # A GPU records the steps of every shape first.
         for _ in range(WARM_STEPS if self.device.startswith("cuda") else 5):
             self._step(next(steps))
-        clock, spent, done, actions, flops = Clock(self.device), 0.0, 0, 0, 0
+        totals = np.zeros(4)
         rates: list[float] = []
         peers: list[tuple[float, float | None]] = []
         rounds = 2 if peer else 3
-        dtype = torch.bfloat16 if self._bf16() else torch.float32
         for turn in range(rounds):
             self.say(f"training, turn {turn + 1} of {rounds}")
-            rates.append(product_rate(self.device, min(1.0, self.seconds), dtype))
-            clock.start()
-            seen: list[Step] = []
-            while (passed := clock.spent()) < self.seconds or len(seen) < WARM_STEPS / rounds:
-                seen.append(next(steps))
-                self._step(seen[-1])
-            spent += passed
-            done += sum(step.utterances for step in seen)
-            batches = [batch for step in seen for batch in step.parts]
-            actions += sum(batch.actions for batch in batches)
-            flops += sum(step_flops(self.model, batch) for batch in batches)
+            rates.append(self._product_rate())
+            totals += self._trained(steps, WARM_STEPS // rounds)
             if peer:
                 self.say(f"peer, turn {turn + 1} of {rounds}")
                 peers.append(_peer_rates(peer))
         ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
+        spent, done, actions, flops = totals.tolist()
         product = sum(rates) / len(rates)
         self.figures |= {
             f"train_{ending}": done / spent,
@@ -165,8 +156,25 @@ class Bench:
             self.say(f"training in batches of {size}")
             steps = self._forever(size)
             self._step(next(steps))
-            rate = self._rate(lambda steps=steps: self._step(next(steps)))  # type: ignore[misc]
-            self.figures[f"train_{size}_utt_per_cpu_s"] = rate
+            product = self._product_rate()
+            spent, done, _, flops = self._trained(steps)
+            self.figures[f"train_{size}_utt_per_cpu_s"] = done / spent
+            self.figures[f"train_{size}_share_of_ceiling"] = flops / spent / product
+
+    def _product_rate(self) -> float:
+        return product_rate(self.device, min(1.0, self.seconds), torch.bfloat16 if self._bf16() else torch.float32)
+
+    def _trained(self, steps: Iterator[Step], least: int = 1) -> tuple[float, int, int, int]:
+        """(seconds, utterances, actions, floating-point operations that are needed) of training for a while."""
+        clock = Clock(self.device)
+        seen: list[Step] = []
+        clock.start()
+        while (spent := clock.spent()) < self.seconds or len(seen) < least:
+            seen.append(next(steps))
+            self._step(seen[-1])
+        batches = [batch for step in seen for batch in step.parts]
+        flops = sum(step_flops(self.model, batch) for batch in batches)
+        return spent, sum(step.utterances for step in seen), sum(batch.actions for batch in batches), flops
 
     def _naive(self) -> None:
         """The definition: one utterance, one action at a time."""

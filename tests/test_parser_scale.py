@@ -264,6 +264,7 @@ def test_bench_prints_every_figure(shards):
     assert all(isinstance(value, (int, float)) for value in figures.values()), "one flat object"
     assert all(figures[name] > 0 for name in asked)
     assert figures["train_over_peer"] == pytest.approx(figures["train_utt_per_cpu_s"] / 5)
+    assert 0 < figures["train_256_share_of_ceiling"] < 1
     assert figures["train_share_of_ceiling"] < 1 and figures["load_first_utt_per_cpu_s"] > 0
     assert sum(value for name, value in figures.items() if name.startswith("share_")) == pytest.approx(1)
 
