@@ -158,6 +158,7 @@ class Bench:
             self._step(next(steps))
             product = self._product_rate()
             spent, done, _, flops = self._trained(steps)
+            product = (product + self._product_rate()) / 2
             self.figures[f"train_{size}_utt_per_cpu_s"] = done / spent
             self.figures[f"train_{size}_share_of_ceiling"] = flops / spent / product
 
