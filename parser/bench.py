@@ -7,10 +7,6 @@ are per second of wall time.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import re
-import shlex
 import subprocess
 import sys
 import time
@@ -28,11 +24,12 @@ from grammar.shard import ShardError
 from parser import Parser, load
 from parser.ceiling import Clock, calls_a_second, copy_rate, product_rate, step_flops
 from parser.checkpoint import Setup
-from parser.config import Config, ConfigError
+from parser.config import Config
 from parser.evaluate import gold_of
 from parser.loader import Loader, Step
 from parser.model import Model
 from parser.naive import naive_loss
+from parser.peer import peer_rates, words_of
 from parser.source import Source
 from parser.stepping import Stepper
 from parser.train import make_setup
@@ -120,17 +117,18 @@ class Bench:
         # A GPU records the steps of every shape first.
         for _ in range(WARM_STEPS if self.device.startswith("cuda") else 5):
             self._step(next(steps))
-        totals = np.zeros(4)
+        totals = np.zeros(4)  # seconds, utterances, actions, floating-point operations
         rates: list[float] = []
         peers: list[tuple[float, float | None]] = []
         rounds = 2 if peer else 3
         for turn in range(rounds):
             self.say(f"training, turn {turn + 1} of {rounds}")
-            rates.append(self._product_rate())
-            totals += self._trained(steps, WARM_STEPS // rounds)
+            trained, product = self._trained(steps, WARM_STEPS // rounds)
+            totals += trained
+            rates.append(product)
             if peer:
                 self.say(f"peer, turn {turn + 1} of {rounds}")
-                peers.append(_peer_rates(peer))
+                peers.append(peer_rates(peer))
         ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
         spent, done, actions, flops = totals.tolist()
         product = sum(rates) / len(rates)
@@ -156,26 +154,28 @@ class Bench:
             self.say(f"training in batches of {size}")
             steps = self._forever(size)
             self._step(next(steps))
-            product = self._product_rate()
-            spent, done, _, flops = self._trained(steps)
-            product = (product + self._product_rate()) / 2
+            (spent, done, _, flops), product = self._trained(steps)
             self.figures[f"train_{size}_utt_per_cpu_s"] = done / spent
             self.figures[f"train_{size}_share_of_ceiling"] = flops / spent / product
 
-    def _product_rate(self) -> float:
-        return product_rate(self.device, min(1.0, self.seconds), torch.bfloat16 if self._bf16() else torch.float32)
+    def _trained(self, steps: Iterator[Step], least: int = 1) -> tuple[np.ndarray, float]:
+        """Of training for a while: seconds, utterances, actions, floating-point operations; and the machine's own rate.
 
-    def _trained(self, steps: Iterator[Step], least: int = 1) -> tuple[float, int, int, int]:
-        """(seconds, utterances, actions, floating-point operations that are needed) of training for a while."""
+        The rate is that of products just before and just after, since the machine's others come and go.
+        """
+        dtype = torch.bfloat16 if self._bf16() else torch.float32
+        before = product_rate(self.device, min(1.0, self.seconds), dtype)
         clock = Clock(self.device)
         seen: list[Step] = []
         clock.start()
         while (spent := clock.spent()) < self.seconds or len(seen) < least:
             seen.append(next(steps))
             self._step(seen[-1])
+        after = product_rate(self.device, min(1.0, self.seconds), dtype)
         batches = [batch for step in seen for batch in step.parts]
         flops = sum(step_flops(self.model, batch) for batch in batches)
-        return spent, sum(step.utterances for step in seen), sum(batch.actions for batch in batches), flops
+        actions = sum(batch.actions for batch in batches)
+        return np.array([spent, sum(step.utterances for step in seen), actions, flops]), (before + after) / 2
 
     def _naive(self) -> None:
         """The definition: one utterance, one action at a time."""
@@ -352,45 +352,6 @@ def _operations(seen: Any, gpu: bool) -> Iterator[tuple[str, float]]:
         # Copies and clearing run beside kernels, so they would count twice.
         if event.device_type() == torch.autograd.DeviceType.CUDA and not event.name().startswith("Mem"):
             yield event.name(), event.duration_ns() / 1e9
-
-
-def _peer_rates(command: str) -> tuple[float, float | None]:
-    """Run a peer; (utterances per CPU-second in training, and in parsing where it tells) that it printed last.
-
-    A line of its output must hold `per CPU-s 485 utt`, and may hold `infer 800 utt`, as the yardstick's does, or be
-    JSON with `train_utt_per_cpu_s`, and maybe `parse_utt_per_cpu_s`.
-
-    Raises:
-        ShardError: it failed or printed no such figure.
-    """
-    env = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    done = subprocess.run(words_of(command), capture_output=True, text=True, env=env)
-    for line in reversed(done.stdout.splitlines()):
-        if found := re.search(r"per CPU-s(?:econd)? ([\d.]+) utt", line):
-            parsing = re.search(r"infer ([\d.]+) utt", line)
-            return float(found.group(1)), float(parsing.group(1)) if parsing else None
-        if line.startswith("{"):
-            try:
-                told = json.loads(line)
-                parse = told.get("parse_utt_per_cpu_s")
-                return float(told["train_utt_per_cpu_s"]), None if parse is None else float(parse)
-            except (ValueError, KeyError, TypeError):
-                continue
-    raise ShardError(
-        f"--peer printed no line with `per CPU-s N utt` (exit code {done.returncode}): {done.stderr.strip()[-300:]}"
-    )
-
-
-def words_of(command: str) -> list[str]:
-    """The words of a command line.
-
-    Raises:
-        ConfigError: a quotation mark is missing.
-    """
-    try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise ConfigError(f"--peer: {error} in `{command}`; close it, or write a backslash before it") from error
 
 
 def bench(

@@ -22,10 +22,10 @@ from typer.testing import CliRunner
 from grammar.shard import ShardError
 from parser.__main__ import app
 from parser.batch import Examples
-from parser.bench import _peer_rates
 from parser.ceiling import forward_flops
 from parser.config import from_dict
 from parser.loader import Loader
+from parser.peer import peer_rates
 from parser.source import Source
 from parser.train import make_setup, train
 
@@ -235,12 +235,12 @@ def test_counted_products_are_those_that_torch_counts(changes):
     ],
 )
 def test_a_peer_tells_its_rates(said, rates):
-    assert _peer_rates(shlex.join([sys.executable, "-c", f"print({said!r}); print('done')"])) == rates
+    assert peer_rates(shlex.join([sys.executable, "-c", f"print({said!r}); print('done')"])) == rates
 
 
 def test_a_peer_that_tells_nothing_is_named():
     with pytest.raises(ShardError, match="per CPU-s N utt"):
-        _peer_rates(shlex.join([sys.executable, "-c", "print('hello')"]))
+        peer_rates(shlex.join([sys.executable, "-c", "print('hello')"]))
 
 
 def test_words_beyond_the_limit_are_unknown():
