@@ -42,3 +42,14 @@ def test_dropout_in_place_drops_the_same():
     assert Dropout(0.4).train()(given, fresh=True) is given and (given == 0).float().mean() == pytest.approx(
         0.4, abs=0.06
     )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.999])
+def test_dropout_drops_its_share_other_units_each_time_and_keeps_the_mean(share):
+    torch.manual_seed(6)
+    dropout, x = Dropout(share).train(), torch.ones(400, 1000)
+    one, other = dropout(x), dropout(x)
+
+    assert (one == 0).float().mean() == pytest.approx(share, abs=0.005) and one.mean() == pytest.approx(1, abs=0.05)
+    assert len(one[one != 0].unique()) == 1 and not torch.equal(one, other)
+    assert torch.equal(dropout.eval()(x), x)
