@@ -19,7 +19,9 @@ def train(
         typer.Option(help="A data set with train and dev: a directory or a URI. Repeatable: several are read as one."),
     ],
     output: Annotated[Path, typer.Option(help="The model directory to write.")],
-    config: Annotated[str, typer.Option(help="base, published, multitask, finetune or tiny, or a TOML file.")] = "base",
+    config: Annotated[
+        str, typer.Option(help="best, base, published, multitask, finetune or tiny, or a TOML file.")
+    ] = "base",
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. Repeatable.")
     ] = None,
