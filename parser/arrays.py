@@ -136,6 +136,7 @@ class Reader:
         encoder = search.model.encoder
         self.vocab, self.layer = search.vocab, layer
         self.vectors = array(encoder.embed.weight)
+        self.static = None if encoder.static is None else array(encoder.static)
         self.characters = encoder.characters
         if self.characters is not None and self.characters.kind == "lstm":
             lstm: Any = self.characters.lstm
@@ -175,15 +176,24 @@ class Reader:
         return np.array([number[word] for word in words])
 
     def _vector(self, word: str) -> Array:
-        vector: Array = self.vectors[self.vocab.word(word)]
-        if self.characters is None:
-            return vector
-        letters = self.vocab.spelling(word)
+        number = self.vocab.word(word)
+        parts = [self.vectors[number if number < len(self.vectors) else self.vocab.unknown(word)]]
+        if self.characters is not None:
+            parts.append(self._spelled(self.vocab.spelling(word)))
+        if self.static is not None:
+            parts.append(self.static[number])
+        return np.concatenate(parts)
+
+    def _spelled(self, letters: list[int]) -> Array:
+        """The vector of a spelling."""
+        assert self.characters is not None
         if self.characters.kind == "lstm":
             h, c = np.zeros((1, self.char_size), np.float32), np.zeros((1, self.char_size), np.float32)
             for letter in letters:
                 h = step(self.char_gates[letter] + times(h, self.char_hh), c)
-            return np.concatenate([vector, h[0]])
+            last: Array = h[0]
+            return last
         line = np.array([PAD, *letters, PAD])
         sums = self.char_table[0, line[:-2]] + self.char_table[1, line[1:-1]] + self.char_table[2, line[2:]]
-        return np.concatenate([vector, sums.max(0) + self.char_bias])
+        maxima: Array = sums.max(0) + self.char_bias
+        return maxima

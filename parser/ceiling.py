@@ -28,7 +28,7 @@ def forward_flops(model: Model, batch: Batch) -> int:
     words, letters = int(batch.length_B.sum()), int(batch.letters_U.sum())
     per_row = batch.real_BT.sum(-1)
     pairs = int((per_row * batch.length_B).sum())  # (action, word) pairs that attention and copy score
-    half, width = E // 2, c.word_dim + c.char_hidden
+    half, width = E // 2, c.word_dim + c.static_dim + c.char_hidden
 
     total = 0
     if c.char_hidden:

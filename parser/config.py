@@ -27,6 +27,8 @@ class ModelConfig:
 
     word_dim: int = 100
     """Width of a word embedding."""
+    static_dim: int = 0
+    """Width of static vectors (`train.vectors`) beside the learned embeddings, never changed; 0: they start those."""
     char_dim: int = 24
     """Width of a character embedding."""
     char_hidden: int = 50
@@ -105,7 +107,7 @@ class ModelConfig:
         for name in widths:
             if getattr(self, name) < 1:
                 raise ConfigError(f"`model.{name}` must be at least 1")
-        for name in ("char_hidden", "lexicon_min", "words_max"):
+        for name in ("static_dim", "char_hidden", "lexicon_min", "words_max"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"`model.{name}` must be at least 0")
         if not (self.stack or self.history):
@@ -164,7 +166,8 @@ class TrainConfig:
     temperature: float = 1.0
     """Domains are sampled in proportion to (rows) ** (1 / temperature): 1 as they come, large evenly."""
     vectors: str = ""
-    """A file of static word vectors, `model.word_dim` wide, text or binary; all its words are known, seen or not."""
+    """A file of static word vectors, text or binary; all its words are known, seen or not. They stand beside the
+    learned embeddings (`model.static_dim`), or start them (`model.word_dim`)."""
     vectors_most: int = 200_000
     """So many vectors are read, from the beginning of the file."""
     encoder_rate: float = 1.0

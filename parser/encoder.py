@@ -72,10 +72,13 @@ class Encoder(nn.Module):
 
     def __init__(self, vocab: Vocab, config: ModelConfig) -> None:
         super().__init__()
-        self.embed = nn.Embedding(len(vocab.words), config.word_dim, padding_idx=PAD)
+        self.embed = nn.Embedding(len(vocab.embedded), config.word_dim, padding_idx=PAD)
         nn.init.normal_(self.embed.weight, std=config.word_init)
         self.characters = Characters(len(vocab.chars), config) if config.char_hidden else None
-        width, half = config.word_dim + config.char_hidden, config.encoder_hidden // 2
+        static = torch.zeros(len(vocab.words), config.static_dim) if config.static_dim else None
+        self.register_buffer("static", static)
+        self.static: Tensor | None
+        width, half = config.word_dim + config.char_hidden + config.static_dim, config.encoder_hidden // 2
         shape: Any = vocab.transformer
         self.pretrained = Transformer(Shape(**shape)) if shape else None
         width += self.pretrained.shape.width if self.pretrained is not None else 0
@@ -100,12 +103,14 @@ class Encoder(nn.Module):
             inputs: the utterances.
             unk: chance that a word that is rare in training is read as unknown.
         """
-        word_BW = inputs.word_BW
+        word_BW = embedded_BW = inputs.word_BW
+        if self.static is not None:
+            embedded_BW = torch.where(word_BW < len(self.embed.weight), word_BW, self.unknown[word_BW])
         if unk:
             drop = self.rare[word_BW] & (torch.rand(word_BW.shape, device=word_BW.device) < unk)
-            word_BW = torch.where(drop, self.unknown[word_BW], word_BW)
+            embedded_BW = torch.where(drop, self.unknown[word_BW], embedded_BW)
         packing = Packing.of(inputs.length_B, word_BW.size(1)) if self._packs(word_BW) else None
-        x = self._words(inputs, word_BW, packing)
+        x = self._words(inputs, embedded_BW, packing)
         if packing is None:
             x, final = self._read_rows(x, inputs.length_B)
         else:
@@ -126,21 +131,23 @@ class Encoder(nn.Module):
             and not torch.compiler.is_compiling()
         )
 
-    def _words(self, inputs: Input, word_BW: Tensor, packing: Packing | None) -> Tensor:
-        """What is known of each word: [B, W, X], or [N, X] in one line."""
+    def _words(self, inputs: Input, embedded_BW: Tensor, packing: Packing | None) -> Tensor:
+        """What is known of each word: [B, W, X], or [N, X] in one line; `embedded_BW` are rows of `embed`."""
 
         def lined(x_BW: Tensor) -> Tensor:
             return x_BW if packing is None else packing.pack(x_BW)
 
-        parts = [look_up(self.embed.weight, lined(word_BW))]
+        parts = [look_up(self.embed.weight, lined(embedded_BW))]
         if self.characters is not None:
             parts.append(look_up(self.characters(inputs), lined(inputs.which_BW)))
+        if self.static is not None:
+            parts.append(look_up(self.static, lined(inputs.word_BW)))
         if self.pretrained is not None:
             pieces_BPD = self.pretrained.read(inputs.piece_BP, inputs.pieces_B)
-            row_B1 = torch.arange(len(word_BW), device=word_BW.device)[:, None] * pieces_BPD.size(1)
+            row_B1 = torch.arange(len(embedded_BW), device=embedded_BW.device)[:, None] * pieces_BPD.size(1)
             parts.append(look_up(pieces_BPD.flatten(0, 1), lined(inputs.first_BW + row_B1)))
         if self.domain is not None:
-            parts.append(self.domain(lined(inputs.domain_B[:, None].expand_as(word_BW))))
+            parts.append(self.domain(lined(inputs.domain_B[:, None].expand_as(embedded_BW))))
         return torch.cat(parts, -1)
 
     def _read_rows(self, x: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -232,6 +232,9 @@ def make_setup(source: Source, config: Config, before: Vocab | None = None) -> S
     ontology, counts = source.ontology(), Counts()
     for table in source.tables("train"):
         counts.add(table)
+    static = config.model.static_dim
+    if static and not config.train.vectors and (before is None or not before.learned):
+        raise ConfigError(f"model.static_dim={static} reads static vectors; give train.vectors=FILE, or leave it out")
     extra = read_vectors(config).words if config.train.vectors else []
     tokeniser = source.manifest.tokeniser or "words-1"
     several = len(counts.labels_of) > 1 or (before is not None and before.domains)

@@ -42,7 +42,8 @@ def take_over(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab) -> N
         older, older_vocab = average, dataclasses.replace(older_vocab, domains=[], symbols_of=[])
     siblings = _pairs([*_symbols(vocab), "word"], [*_symbols(older_vocab), "word"])
     rows = {
-        "encoder.embed.weight": _pairs(vocab.words, older_vocab.words),
+        "encoder.embed.weight": _pairs(vocab.embedded, older_vocab.embedded),
+        "encoder.static": _pairs(vocab.words, older_vocab.words),
         "encoder.characters.embed.weight": _pairs(vocab.chars, older_vocab.chars),
         "encoder.domain.weight": _pairs(vocab.domains, older_vocab.domains),
         "embed.weight": siblings,
@@ -61,7 +62,7 @@ def take_over(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab) -> N
         if name.startswith("domains."):
             continue  # done above
         if found is None:
-            if name.startswith((*OPTIONAL, "encoder.pretrained.")):
+            if name.startswith((*OPTIONAL, "encoder.pretrained.", "encoder.static")):
                 continue
             raise _differs(name, model, older)
         if name.startswith("encoder.") and name.endswith(".0.weight_ih_l0"):
@@ -94,9 +95,11 @@ def _own_layers(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab, sy
 
 def _widths(encoder: Encoder) -> dict[str, int]:
     """Columns of what the encoder's first layer reads of a word, in their order."""
+    static = 0 if encoder.static is None else encoder.static.size(1)
     transformer = 0 if encoder.pretrained is None else encoder.pretrained.shape.width
     domain = 0 if encoder.domain is None else encoder.domain.embedding_dim
-    return {"words": encoder.width - transformer, "transformer": transformer, "domain": domain}
+    words = encoder.width - static - transformer
+    return {"words": words, "static": static, "transformer": transformer, "domain": domain}
 
 
 def _inputs(found: Tensor, mine: Encoder, theirs: Encoder, error: CheckpointError) -> Tensor:

@@ -23,6 +23,8 @@ from parser.vocab import Vocab
 
 _HEAD = re.compile(rb"\s*(\d+) +(\d+)\s*")
 _LONGEST = 1 << 20
+SPREAD = 0.4
+"""Standard deviation of the numbers of a static table; GloVe's have it as they come."""
 
 
 @dataclass(slots=True)
@@ -37,22 +39,26 @@ def read_vectors(config: Config) -> Vectors:
     """The vectors that the settings name.
 
     Raises:
-        ConfigError: they cannot be read, or are not `model.word_dim` wide.
+        ConfigError: they cannot be read, or are not as wide as `model.static_dim`, or without it `model.word_dim`.
     """
     found = read(config.train.vectors, config.train.vectors_most, config.model.lowercase)
-    if found.table.shape[1] != config.model.word_dim:
-        width = found.table.shape[1]
-        raise ConfigError(f"the vectors of {config.train.vectors} have {width} numbers; set model.word_dim={width}")
+    name = "static_dim" if config.model.static_dim else "word_dim"
+    width = found.table.shape[1]
+    if width != getattr(config.model, name):
+        raise ConfigError(f"the vectors of {config.train.vectors} have {width} numbers; set model.{name}={width}")
     return found
 
 
 @torch.no_grad()
 def put_vectors(model: Model, vocab: Vocab, vectors: Vectors) -> None:
-    """Start word embeddings from vectors, as wide on average as `model.word_init` makes fresh ones."""
-    weight, rows = model.encoder.embed.weight, [vocab.word(word) for word in vectors.words]
+    """Fill the static table, or start word embeddings, from vectors.
+
+    Embeddings start as wide as `model.word_init` makes fresh ones, a static table is as wide as `SPREAD`.
+    """
+    static, rows = model.encoder.static, [vocab.word(word) for word in vectors.words]
+    weight, wish = (model.encoder.embed.weight, model.config.word_init) if static is None else (static, SPREAD)
     table = torch.from_numpy(vectors.table).to(weight.device)
-    spread = table.std().clamp(min=1e-6)
-    weight[rows] = table * (model.config.word_init / spread)
+    weight[rows] = table * (wish / table.std().clamp(min=1e-6))
 
 
 def read(path: str | Path, most: int = 200_000, lowercase: bool = True) -> Vectors:

@@ -40,7 +40,8 @@ class Vocab:
     `singles` says which words are rare in training, `digits` that unknown numbers are read by their form, `ascending`
     that its trees copy words in their order. `domains` are those of a model that is given the domain, and `symbols_of`
     the labels and lexicon words that the training rows of each hold, as symbols. `pieces` and `transformer`: word
-    pieces and sizes of a pretrained model.
+    pieces and sizes of a pretrained model. With static vectors beside the learned embeddings the first `learned` words
+    have one of these, all others are known by their static vector only.
     """
 
     words: list[str]
@@ -57,6 +58,7 @@ class Vocab:
     symbols_of: list[list[int]] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     transformer: dict[str, float] = field(default_factory=dict)
+    learned: int = 0
     _word: dict[str, int] = field(init=False, repr=False)
     _char: dict[str, int] = field(init=False, repr=False)
     _label: dict[str, int] = field(init=False, repr=False)
@@ -69,6 +71,11 @@ class Vocab:
         self._label = {label: i + 1 for i, label in enumerate(self.labels)}
         self._lexical = {word: i + 1 + len(self.labels) for i, word in enumerate(self.lexicon)}
         self.splitter = Pieces(self.pieces) if self.pieces else None
+
+    @property
+    def embedded(self) -> list[str]:
+        """The words that have a learned embedding."""
+        return self.words[: self.learned or None]
 
     @property
     def symbols(self) -> int:
@@ -119,7 +126,8 @@ class Vocab:
         names = (*inventories, "lowercase", "digits", "max_open", "tokeniser", "ascending")
         of_domains = ("domains", "symbols_of") if self.domains else ()
         of_pieces = ("pieces", "transformer") if self.pieces else ()
-        return {name: getattr(self, name) for name in (*names, *of_domains, *of_pieces)}
+        of_vectors = ("learned",) if self.learned else ()
+        return {name: getattr(self, name) for name in (*names, *of_domains, *of_pieces, *of_vectors)}
 
 
 class Counts:
@@ -236,8 +244,11 @@ def build_vocab(
         forms = {_form(word) for word in words if words[word] <= rare or word in cut}
         known += sorted(forms - {"", *known})
     if before is not None:
-        known = before.words[2:] if frozen else list(dict.fromkeys([*known, *before.words[2:]]))
+        embedded = before.embedded[2:]
+        known = embedded if frozen else list(dict.fromkeys([*known, *embedded]))
+        extra = [*extra, *before.words[len(before.embedded) :]]
         characters = set(before.chars[2:]) | (set() if frozen else characters)
+    learned = len(known) + 2 if config.static_dim else 0
     known = list(dict.fromkeys([*known, *extra]))
     deepest = max([counts.deepest, *map(ontology.height, ontology.labels())])
     vocab = Vocab(
@@ -251,6 +262,7 @@ def build_vocab(
         max_open=deepest + 1,
         tokeniser=tokeniser,
         ascending=counts.ascending and config.ascending,
+        learned=learned,
     )
     if config.pretrained:
         folder = Path(config.pretrained)

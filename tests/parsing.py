@@ -121,11 +121,18 @@ def tiny(**changes: Any) -> Config:
 
 
 def world(count: int = 40, **changes: Any) -> tuple[Setup, Model, Examples, list[dict[str, Any]]]:
-    """(setup, model with seeded weights, examples, rows) of the invented world."""
+    """(setup, model with seeded weights, examples, rows) of the invented world.
+
+    With static vectors the rarer half of the words has nothing else.
+    """
     data = rows(count)
     setup = setup_of(data, tiny(**changes))
+    if setup.vocab.learned:
+        setup.vocab.learned = len(setup.vocab.words) // 2
     torch.manual_seed(3)
     model = setup.build().eval()
+    if model.encoder.static is not None:
+        torch.nn.init.normal_(model.encoder.static)
     return setup, model, Examples(table_of(data), setup.vocab, setup.ontology, setup.config.model.copy), data
 
 

@@ -36,6 +36,7 @@ VARIANTS = {
     "stack only, joint": {"stack": True, "history": False},
     "words in any order": {"ascending": False},
     "pooled": {"pooled": True, "stack": True},
+    "static vectors": {"static_dim": 5},
     "no copy": {"copy": False},
     "no attention": {"attention": "none"},
     "marginal, two layers": {"marginal": True, "lexicon_min": 2, "encoder_layers": 2},

@@ -18,6 +18,7 @@ VARIANTS = {
     "two layers, pooled": {"encoder_layers": 2, "pooled": True},
     "published": {"chars": "lstm", "stack": True, "joint": False, "attention": "additive"},
     "no characters": {"char_hidden": 0},
+    "static vectors": {"static_dim": 5},
 }
 
 

@@ -202,8 +202,9 @@ def test_a_shard_that_is_gone_is_named(tmp_path):
         {"stack": True, "attention": "additive", "chars": "lstm", "joint": False},
         {"encoder_layers": 2},
         {"pooled": True},
+        {"static_dim": 5},
     ],
-    ids=["base", "published", "two layers", "pooled"],
+    ids=["base", "published", "two layers", "pooled", "static vectors"],
 )
 @pytest.mark.filterwarnings("ignore:TF32")
 def test_counted_products_are_those_that_torch_counts(changes):

@@ -20,6 +20,7 @@ from parser.train import train
 VARIANTS = {
     "base": {},
     "pooled": {"pooled": True},
+    "static vectors": {"static_dim": 5},
     "no front, no attention": {"front": False, "attention": "none"},
     "marginal, characters by LSTM": {"marginal": True, "lexicon_min": 2, "chars": "lstm"},
     "no copy, no characters": {"copy": False, "char_hidden": 0},

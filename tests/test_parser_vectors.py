@@ -11,11 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parsing import tiny, write_shards
 from safetensors.torch import load_file
+from test_parser_decode import same
 
+from parser import Parser
+from parser.batch import make_input
 from parser.checkpoint import WEIGHTS, Setup, load_model
 from parser.config import ConfigError
-from parser.train import train
-from parser.vectors import put_vectors, read
+from parser.selection import source_of
+from parser.train import make_setup, train
+from parser.transfer import take_over
+from parser.vectors import SPREAD, put_vectors, read, read_vectors
 
 TEXT = "jazz 0.5 -1 2\nOat 1e-3 0 0\nplay 1 1 1\n"
 
@@ -97,4 +102,83 @@ def test_training_starts_from_vectors_and_knows_their_words(tmp_path):
     assert float((tuned.encoder.embed.weight[tuned_setup.vocab.word("jazz")] - jazz).abs().max()) < 0.05
     wide = dataclasses.replace(config, model=dataclasses.replace(config.model, word_dim=9))
     with pytest.raises(ConfigError, match=r"set model.word_dim=8"):
+        train(shards, tmp_path / "n", wide)
+
+
+def with_vectors(tmp_path, words, width=5, **changes):
+    """(config whose static vectors these words have, their numbers)."""
+    table = np.random.default_rng(1).normal(size=(len(words), width)).astype(np.float32)
+    (tmp_path / "v.bin").write_bytes(binary(words, table))
+    config = tiny(static_dim=width, **changes)
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, vectors=str(tmp_path / "v.bin"))), table
+
+
+def test_static_vectors_stand_beside_the_embeddings_and_are_never_changed(tmp_path):
+    shards = write_shards(tmp_path / "shards")
+    config, table = with_vectors(tmp_path, ["jazz", "samba", "add"])
+    train(shards, tmp_path / "m", config)
+    setup, model, _ = load_model(tmp_path / "m")
+
+    vocab, encoder = setup.vocab, model.encoder
+    jazz, samba = vocab.word("jazz"), vocab.word("samba")
+    assert len(encoder.embed.weight) == vocab.learned == len(vocab.words) - 1, "only samba has no embedding"
+    assert 1 < jazz < vocab.learned <= samba
+    static = torch.from_numpy(table) * (SPREAD / torch.from_numpy(table).std())
+    assert torch.equal(encoder.static[[jazz, samba, vocab.word("add")]], static)
+    assert encoder.static.count_nonzero() == static.count_nonzero(), "other words have none"
+    assert not any(name == "encoder.static" for name, _ in model.named_parameters())
+
+    # A word with a vector only is read by it, and otherwise as unknown.
+    parser = Parser(setup, model)
+    words = ["add", "samba", "to", "zumba"]
+    same(parser.parse(words), parser.search.search.parse([words])[0])
+    with torch.no_grad():
+        before = encoder(make_input([words], vocab))[0]
+        encoder.static[samba] += 1
+        changed = (encoder(make_input([words], vocab))[0] - before).abs().amax(-1)[0]
+        encoder.embed.weight[1] += 1
+        unknown = (encoder(make_input([["samba"]], vocab))[0], encoder(make_input([["jazz"]], vocab))[0])
+        encoder.embed.weight[1] -= 1
+    assert (changed > 0).all(), "every state has read it"
+    assert not torch.equal(unknown[0], encoder(make_input([["samba"]], vocab))[0])
+    assert torch.equal(unknown[1], encoder(make_input([["jazz"]], vocab))[0])
+
+
+def test_fine_tuning_keeps_static_vectors_or_adds_them(tmp_path):
+    shards, other = write_shards(tmp_path / "a"), write_shards(tmp_path / "b", seed=5, word="samba")
+    config, _ = with_vectors(tmp_path, ["jazz", "samba", "zumba"])
+    train(shards, tmp_path / "older", config)
+    older_setup, older, _ = load_model(tmp_path / "older")
+    assert older_setup.vocab.word("samba") >= older_setup.vocab.learned
+
+    without = dataclasses.replace(config, train=dataclasses.replace(config.train, vectors=""))
+    with pytest.raises(ConfigError, match=r"static_dim=5 reads static vectors; give train.vectors=FILE"):
+        train(shards, tmp_path / "none", without)
+    train(other, tmp_path / "kept", without, init=tmp_path / "older", stop_after=1)
+    setup = Setup.load(tmp_path / "kept")
+    kept = setup.build()
+    kept.load_state_dict(load_file(tmp_path / "kept" / "last" / WEIGHTS))
+    assert setup.vocab.word("samba") < setup.vocab.learned, "seen in train now"
+    for word in ("jazz", "samba", "zumba"):
+        assert torch.equal(
+            kept.encoder.static[setup.vocab.word(word)], older.encoder.static[older_setup.vocab.word(word)]
+        )
+
+    # A model without them gets them: at first they change nothing.
+    train(shards, tmp_path / "plain", tiny())
+    plain_setup, plain, _ = load_model(tmp_path / "plain")
+    setup = make_setup(source_of(shards, config.data), config, plain_setup.vocab)
+    added = setup.build().eval()
+    put_vectors(added, setup.vocab, read_vectors(config))
+    take_over(added, setup.vocab, plain, plain_setup.vocab)
+    words = [["play", "some", "jazz"]]
+    with torch.no_grad():
+        mine, theirs = (
+            added.encoder(make_input(words, setup.vocab)),
+            plain.encoder(make_input(words, plain_setup.vocab)),
+        )
+    torch.testing.assert_close(mine, theirs)
+    assert added.encoder.static.any()
+    wide = dataclasses.replace(config, model=dataclasses.replace(config.model, static_dim=6))
+    with pytest.raises(ConfigError, match=r"set model.static_dim=5"):
         train(shards, tmp_path / "n", wide)
