@@ -85,7 +85,7 @@ def load(directory: str | Path | Sequence[str | Path], device: str = "cpu", doma
     """Load a model directory that `python -m parser train` wrote.
 
     Args:
-        directory: the model, or several that parse together, as an ensemble.
+        directory: the model, or an ensemble of `python -m parser ensemble`, or several that parse together.
         device: `cpu` or `cuda`.
         domain: of all utterances that it will parse, for a model over several domains.
 
@@ -93,12 +93,13 @@ def load(directory: str | Path | Sequence[str | Path], device: str = "cpu", doma
         parser.checkpoint.CheckpointError: it is not one, was written by another version, the domain is not one
             of its own or it has none, or several do not fit together.
     """
-    from parser.checkpoint import CheckpointError, load_model
+    from parser.checkpoint import CheckpointError, load_model, members_of
     from parser.confidence import Confidence
     from parser.domains import of_domain
     from parser.ensemble import Ensemble
 
-    directories = [directory] if isinstance(directory, str | Path) else list(directory)
+    given = [directory] if isinstance(directory, str | Path) else list(directory)
+    directories = [member for each in given for member in members_of(each)]
     loaded = [load_model(each, device) for each in directories]
     setup, model, _ = loaded[0]
     if setup.vocab.domains and domain not in setup.vocab.domains:
@@ -106,6 +107,5 @@ def load(directory: str | Path | Sequence[str | Path], device: str = "cpu", doma
     if domain and not setup.vocab.domains:
         raise CheckpointError(f"{directories[0]}: the model has no domains, so give none (here `{domain}`)")
     one = of_domain(model, setup.vocab, domain or "")
-    if len(loaded) > 1:
-        return Parser(setup, one, search=Ensemble([(m, s.vocab) for s, m, _ in loaded]).of(domain or ""))
-    return Parser(setup, one, Confidence.load(Path(directories[0])))
+    together = Ensemble([(m, s.vocab) for s, m, _ in loaded]).of(domain or "") if len(loaded) > 1 else None
+    return Parser(setup, one, Confidence.load(Path(given[0])) if len(given) == 1 else None, together)

@@ -1,4 +1,4 @@
-"""python -m parser train | evaluate | calibrate | parse | inspect | experiment | serve | load-test | bench
+"""python -m parser train | evaluate | ensemble | calibrate | parse | inspect | experiment | serve | load-test | bench
 
 Results go to stdout, progress and log to stderr. Exit codes: 0 done, 2 could not run."""
 
@@ -9,6 +9,7 @@ import typer
 from parser.commands.bench import bench
 from parser.commands.calibrate import calibrate
 from parser.commands.door import Once
+from parser.commands.ensemble import ensemble
 from parser.commands.evaluate import evaluate
 from parser.commands.experiment import experiment
 from parser.commands.inspect import inspect
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 app.command(cls=Once)(train)
 app.command(cls=Once)(evaluate)
+app.command(cls=Once)(ensemble)
 app.command(cls=Once)(calibrate)
 app.command(cls=Once)(parse)
 app.command(cls=Once)(inspect)

@@ -6,6 +6,9 @@
       values.json.gz      slot values seen in training          model.json  versions, data, dev figures
       log.jsonl           one line a step or evaluation
       last/               what `train --resume` continues from: weights, optimizer, place
+      confidence.json     what `calibrate` fitted, where it was called
+
+    runs/together/        an ensemble: ensemble.json, 1/, 2/, ... with the files of finished models, confidence.json
 
 Everything is written beside its place and renamed, so a killed run leaves a whole directory.
 """
@@ -18,6 +21,7 @@ import os
 import pickle
 import shutil
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,9 @@ from parser.vocab import Vocab
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 CONFIDENCE = "confidence.json"
+ENSEMBLE = "ensemble.json"
+FINISHED = (WEIGHTS, "config.json", "vocab.json", ONTOLOGY, "values.json.gz", "model.json")
+"""The files of a model that parses."""
 
 
 class CheckpointError(ValueError):
@@ -101,6 +108,8 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> tup
         CheckpointError: files are missing, or were written by another version.
     """
     directory = Path(directory)
+    if (directory / ENSEMBLE).exists():
+        raise CheckpointError(f"{directory} is an ensemble; give one of its models, such as {directory / '1'}")
     try:
         facts = json.loads((directory / "model.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -114,6 +123,42 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> tup
     model = setup.build(device)
     _load_weights(model, directory / WEIGHTS)
     return setup, model.eval(), facts
+
+
+def members_of(directory: str | Path) -> list[Path]:
+    """The models of an ensemble's directory; of a model's, itself.
+
+    Raises:
+        CheckpointError: `ensemble.json` is not what `save_ensemble` writes.
+    """
+    directory = Path(directory)
+    if not (directory / ENSEMBLE).exists():
+        return [directory]
+    try:
+        facts = json.loads((directory / ENSEMBLE).read_text("utf-8"))
+        if facts["format"] != FORMAT:
+            raise ValueError(f"format {facts['format']!r}, this version reads {FORMAT}")
+        return [directory / str(number + 1) for number in range(facts["models"])]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{directory / ENSEMBLE}: {error}; make it anew with `python -m parser ensemble`"
+        ) from error
+
+
+def save_ensemble(models: Sequence[Path], directory: Path) -> None:
+    """Copy finished models into one directory; `ensemble.json`, the last file, says that it is whole.
+
+    Raises:
+        CheckpointError: the directory is there, with something in it.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise CheckpointError(f"{directory} is there, and not empty; give another --output")
+    for number, model in enumerate(models, 1):
+        member = directory / str(number)
+        member.mkdir(parents=True)
+        for name in FINISHED:
+            shutil.copyfile(model / name, member / name)
+    write_text(directory / ENSEMBLE, _json({"format": FORMAT, "models": len(models)}))
 
 
 def save_last(directory: Path, model: Model, optimizer: torch.optim.Optimizer, place: dict[str, Any]) -> None:

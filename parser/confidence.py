@@ -20,7 +20,8 @@ from grammar.tree import Tree
 from parser.checkpoint import CONFIDENCE, CheckpointError, Setup
 from parser.config import ConfigError
 from parser.decode import Parse
-from parser.evaluate import Searchers, check_domains, gold_of
+from parser.ensemble import Ensemble
+from parser.evaluate import Parsing, Searchers, check_domains, gold_of
 from parser.model import Model
 from parser.selection import source_of
 
@@ -96,18 +97,27 @@ def fit(parses: Sequence[Parse], hits: Sequence[bool], abstain: float = 0.05) ->
 
 
 def calibrated(
-    setup: Setup, model: Model, shards: str | Path, abstain: float = 0.05, splits: Sequence[str] = ("dev",)
+    models: Sequence[tuple[Setup, Model]], shards: str | Path, abstain: float = 0.05, splits: Sequence[str] = ("dev",)
 ) -> tuple[Confidence, dict[str, dict[str, Any]]]:
     """(the confidence fitted on dev, `describe` of some splits); domains left out of train count as outside.
 
+    Args:
+        models: one, or several that parse together.
+        shards: a data set with the split `dev`.
+        abstain: the share of dev to abstain on.
+        splits: what to describe.
+
     Raises:
         ConfigError: dev was trained on.
+        CheckpointError: several models do not fit together.
         ShardError: a row is of a domain that the model should be given and does not know.
     """
-    if setup.config.data.join_dev:
+    if any(setup.config.data.join_dev for setup, _ in models):
         raise ConfigError("the model was trained on dev too (data.join_dev), so dev cannot calibrate it")
+    setup, model = models[0]
     source, data = source_of(shards, setup.config.data), setup.config.data
-    search = Searchers(model.eval(), setup.vocab)
+    members = [(model, setup.vocab) for setup, model in models]
+    search: Parsing = Ensemble(members) if len(members) > 1 else Searchers(model.eval(), setup.vocab)
     fitted, figures = None, {}
     for split in dict.fromkeys(("dev", *splits)):
         golds = [gold_of(row) for row in source.rows(split)]

@@ -221,7 +221,7 @@ def run_one(run: Run, shards: Path, runs: Path, device: str) -> dict[str, Any]:
     data = run.stages[-1].data if run.stages else DataConfig()
     if data.without and not data.join_dev:
         setup, model, _ = load_model(directories[0], device)
-        line["abstention"] = calibrated(setup, model, where, splits=splits)[1]
+        line["abstention"] = calibrated([(setup, model)], where, splits=splits)[1]
     line["versions"] = {"treewright": __version__, "torch": torch.__version__, "device": device}
     line["date"] = datetime.date.today().isoformat()
     return line

@@ -28,7 +28,7 @@ from pipelines.formats.lines import Range, Source, range_size
 from pipelines.progress import Progress
 from pipelines.record import Rejection
 
-_CONFIDENCE = "confidence.json"
+_CONFIDENCE, _ENSEMBLE = "confidence.json", "ensemble.json"
 """What `python -m parser calibrate` adds to a model."""
 _SAMPLE = 256
 """Utterances of each of up to three files that a dry run parses."""
@@ -186,7 +186,7 @@ class Annotate(beam.DoFn):
 
 
 def fingerprint(model: str) -> str:
-    """One hash of weights, names, settings and calibration.
+    """One hash of weights, names, settings and calibration, of an ensemble those of its models.
 
     Raises:
         ValueError: it is no finished model.
@@ -194,6 +194,10 @@ def fingerprint(model: str) -> str:
     total = hashlib.sha256()
     names = ["config.json", "vocab.json", shard.ONTOLOGY, "model.safetensors"]
     try:
+        if storage.exists(storage.join(model, _ENSEMBLE)):
+            with storage.reading(storage.join(model, _ENSEMBLE)) as file:
+                models = json.loads(file.read())["models"]
+            names = [f"{number + 1}/{name}" for number in range(models) for name in names]
         if storage.exists(storage.join(model, _CONFIDENCE)):
             names.append(_CONFIDENCE)
         for name in names:
@@ -202,7 +206,7 @@ def fingerprint(model: str) -> str:
                 while data := file.read(1 << 20):
                     one.update(data)
             total.update(one.digest())
-    except OSError as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{model} is no finished model: {error}; make one with `python -m parser train`") from error
     return total.hexdigest()
 
@@ -242,6 +246,8 @@ def _load(task: Task) -> Any:
     with tempfile.TemporaryDirectory(prefix="treewright-model-") as folder:
         for path in storage.below(task.model):
             name = path.removeprefix(task.model.rstrip("/") + "/")
-            if "/" not in name:  # `last/` is for training to go on
-                storage.fetch(path, str(Path(folder) / name))
+            if not name.startswith("last/"):  # is for training to go on
+                target = Path(folder) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                storage.fetch(path, str(target))
         return parser.load(folder, domain=task.domain or None)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import parser
 from grammar.tree import Leaf, Tree
 from parser.__main__ import app
-from parser.checkpoint import CheckpointError, save_best
+from parser.checkpoint import CheckpointError, load_model, save_best
 from parser.confidence import Confidence, calibration_error, describe, fit, log_loss
 from parser.config import from_dict
 from parser.decode import Parse
@@ -129,3 +129,64 @@ def test_a_confidence_does_not_outlive_the_weights_that_it_was_fitted_to(tmp_pat
     save_best(tmp_path, model, {})
 
     assert Confidence.load(tmp_path) is None
+
+
+def test_an_ensemble_is_one_directory_that_parses_and_is_calibrated(tmp_path):
+    shards = write_shards(tmp_path / "shards")
+    for name, seed in (("a", 1), ("b", 2)):
+        settings = tiny().to_dict()
+        train(shards, tmp_path / name, from_dict(settings | {"train": settings["train"] | {"epochs": 3, "seed": seed}}))
+    run, together = CliRunner().invoke, str(tmp_path / "together")
+    both = ["--model", str(tmp_path / "a"), "--model", str(tmp_path / "b")]
+    made = run(app, ["ensemble", *both, "--output", together])
+    assert made.exit_code == 0 and made.stdout == f"2 models in {together}\n", made.output
+
+    # It is what the two are together, also when they are gone.
+    said = [parser.load([tmp_path / "a", tmp_path / "b"]).parse(text) for text in ("add salt and figs", "play jazz")]
+
+    def figures(*models):
+        found = json.loads(run(app, ["evaluate", *models, "--shards", str(shards), "--json"]).stdout)
+        return {name: figure for name, figure in found.items() if name != "utterances_per_cpu_second"}
+
+    told = figures(*both)
+    for name in "ab":
+        (tmp_path / name).rename(tmp_path / f"{name}, elsewhere")
+    ready = parser.load(together)
+    assert ready.confidence is None
+    assert [ready.parse(text) for text in ("add salt and figs", "play jazz")] == said
+    assert figures("--model", together) == told
+
+    done = run(app, ["calibrate", "--model", together, "--shards", str(shards), "--abstain", "0.2"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["answered"] == pytest.approx(0.8, abs=0.1), done.output
+    fitted = Confidence.load(tmp_path / "together")
+    assert fitted is not None and parser.load(together).confidence == fitted
+    row = json.loads(run(app, ["parse", "--model", together, "--format", "json", "add salt and figs"]).stdout)
+    assert row["confidence"] == pytest.approx(fitted.of(said[0]), abs=1e-3)
+    assert parser.load([together, tmp_path / "a, elsewhere"]).confidence is None, "three are not what it was fitted to"
+
+
+def test_what_is_no_ensemble_is_refused(tmp_path):
+    setup, model, _, _ = world(20)
+    other, stranger, _, _ = world(20, copy=False)
+    for name, (about, network) in {"a": (setup, model), "b": (other, stranger)}.items():
+        about.save(tmp_path / name)
+        save_best(tmp_path / name, network, {"dev": {}})
+    a, b, out = str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "e")
+
+    def said(*args):
+        done = CliRunner().invoke(app, [*args])
+        assert done.exit_code == 2, done.output
+        return done.output
+
+    assert "two models or more" in said("ensemble", "--model", a, "--output", out)
+    assert "the same labels, lexicon" in said("ensemble", "--model", a, "--model", b, "--output", out)
+    assert not (tmp_path / "e").exists()
+    assert "not empty; give another --output" in said("ensemble", "--model", a, "--model", a, "--output", b)
+    assert CliRunner().invoke(app, ["ensemble", "--model", a, "--model", a, "--output", out]).exit_code == 0
+    assert f"one of its models, such as {tmp_path / 'e' / '1'}" in said("inspect", "--model", out, "play jazz")
+    with pytest.raises(CheckpointError, match="is an ensemble; give one of its models, such as "):
+        load_model(out)
+    for text in ("{", "[]", '{"format": 1}', '{"format": 9, "models": 2}', '{"format": 1, "models": "two"}'):
+        (tmp_path / "e" / "ensemble.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"make it anew with `python -m parser ensemble`"):
+            parser.load(out)

@@ -368,7 +368,7 @@ def test_a_model_over_domains_trains_and_is_scored_by_domain(shards, tmp_path):
         evaluate(model, setup.vocab, setup.ontology, setup.values, golf)
     setup.config = dataclasses.replace(setup.config, data=DataConfig())  # the rows have no domain of their own
     with pytest.raises(ShardError, match=r"the domain \(none\), which the model does not know"):
-        calibrated(setup, model, shards)
+        calibrated([(setup, model)], shards)
 
 
 def test_a_model_over_domains_refuses_a_dev_that_has_more(shards, tmp_path):

@@ -16,7 +16,7 @@ from memory_filesystem import MemoryFileSystem
 from parsing import rows, setup_of, tiny
 from typer.testing import CliRunner
 
-from parser.checkpoint import save_best
+from parser.checkpoint import save_best, save_ensemble
 from parser.confidence import Confidence
 from pipelines import annotation, lock, publish, runner
 from pipelines.__main__ import app as pipelines_app
@@ -243,6 +243,24 @@ def test_a_calibrated_model_says_how_likely_a_tree_is_right(model: Path, text: P
         nodes = brackets - len(row["positions"]) - row["tree"].count("()")  # a leaf has a bracket, and one action
         wanted = -row["score"] / (0.5 * (2 * nodes + len(row["positions"])))
         assert row["uncertainty"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_an_ensemble_annotates_as_its_models_do(model: Path, text: Path, tmp_path: Path) -> None:
+    together = tmp_path / "together"
+    save_ensemble([model, model], together)
+    MemoryFileSystem.objects.clear()
+    for name, data in contents(together).items():
+        MemoryFileSystem.put(f"mem://store/together/{name}", data)
+    elsewhere = "mem://store/together"
+    assert fingerprint(str(together)) == fingerprint(elsewhere) != fingerprint(str(model))
+    trees = []
+    for number, where in enumerate((str(model), str(together), elsewhere)):
+        done = run(Options(where, [str(text)], str(tmp_path / f"{number}"), max_rejected=0.1))
+        trees.append(pq.read_table(tmp_path / f"{number}" / done["shards"][0]["file"])["tree"].to_pylist())
+    assert trees[0] == trees[1] == trees[2] and len(trees[0]) == 30
+    (tmp_path / "together" / "ensemble.json").write_text("{}")
+    with pytest.raises(ValueError, match="no finished model"):
+        fingerprint(str(tmp_path / "together"))
 
 
 def test_what_is_no_model_is_refused(text: Path, tmp_path: Path) -> None:

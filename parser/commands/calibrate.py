@@ -13,7 +13,7 @@ from parser.commands.door import Device, Threads
 
 
 def calibrate(
-    model: Annotated[Path, typer.Option(help="A model directory; `confidence.json` is written into it.")],
+    model: Annotated[Path, typer.Option(help="A model or ensemble; `confidence.json` is written into its directory.")],
     shards: Annotated[str, typer.Option(help="A data set: a directory or a URI.")],
     abstain: Annotated[float, typer.Option(help="The share of dev that is to be abstained on.")] = 0.05,
     test: Annotated[bool, typer.Option("--test", help="Also report on the test split.")] = False,
@@ -28,14 +28,15 @@ def calibrate(
     Example: python -m parser calibrate --model runs/snips --shards shards/snips --test
     """
     with door.failures():
-        from parser.checkpoint import load_model
+        from parser.checkpoint import load_model, members_of
         from parser.confidence import calibrated
         from parser.config import ConfigError
 
         if not 0 <= abstain < 1:
             raise ConfigError("--abstain must be at least 0 and below 1")
-        setup, network, _ = load_model(model, door.device(device, threads))
-        confidence, figures = calibrated(setup, network, shards, abstain, ("dev", "test") if test else ("dev",))
+        where = door.device(device, threads)
+        models = [load_model(member, where)[:2] for member in members_of(model)]
+        confidence, figures = calibrated(models, shards, abstain, ("dev", "test") if test else ("dev",))
         confidence.save(model)
     for split, found in figures.items():
         typer.echo(json.dumps({"split": split, **found}))

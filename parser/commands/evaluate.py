@@ -13,7 +13,7 @@ from parser.commands.door import Device, Threads
 
 
 def evaluate(
-    model: Annotated[list[Path], typer.Option(help="A model directory. Several parse together, as an ensemble.")],
+    model: Annotated[list[Path], typer.Option(help="A model or ensemble. Several parse together.")],
     shards: Annotated[str, typer.Option(help="A data set: a directory or a URI.")],
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     without: Annotated[str, typer.Option(help="Leave out rows with a label like this, as in 'IN:UNSUPPORTED*'.")] = "",
@@ -34,7 +34,7 @@ def evaluate(
     """
     with door.failures():
         from grammar.shard import write_text
-        from parser.checkpoint import load_model
+        from parser.checkpoint import load_model, members_of
         from parser.ensemble import Ensemble
         from parser.errors import spread
         from parser.evaluate import evaluate as run
@@ -42,7 +42,8 @@ def evaluate(
         from parser.report import report as html
         from parser.selection import source_of
 
-        loaded = [load_model(directory, door.device(device, threads)) for directory in model]
+        where = door.device(device, threads)
+        loaded = [load_model(member, where) for directory in model for member in members_of(directory)]
         setup, network, _ = loaded[0]
         source = source_of(shards, setup.config.data)
         wrong: list[Any] = []

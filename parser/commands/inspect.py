@@ -13,7 +13,7 @@ from parser.commands import door
 
 def inspect(
     utterance: Annotated[str, typer.Argument(help="What to parse.")],
-    model: Annotated[Path, typer.Option(help="A model directory.")] = Path("runs/model"),
+    model: Annotated[Path, typer.Option(help="A model directory, not an ensemble.")] = Path("runs/model"),
     domain: Annotated[str, typer.Option(help="The domain of the utterance, for a model over several.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with all weights.")] = False,
 ) -> None:
@@ -23,10 +23,13 @@ def inspect(
     """
     with door.failures():
         from parser import load
+        from parser.checkpoint import CheckpointError, members_of
         from parser.config import ConfigError
         from parser.inspection import as_dicts, as_text
         from parser.inspection import inspect as look
 
+        if (first := members_of(model)[0]) != model:
+            raise CheckpointError(f"{model} is an ensemble; look at one of its models, such as {first}")
         ready = load(model, "cpu", domain or None)
         try:
             parse = ready.parse(utterance)

@@ -18,7 +18,7 @@ def parse(
         list[str] | None, typer.Argument(help="Utterances; none or `-` reads lines of stdin.")
     ] = None,
     model: Annotated[
-        list[Path] | None, typer.Option(help="A model directory (runs/model). Several parse together, as an ensemble.")
+        list[Path] | None, typer.Option(help="A model or ensemble (runs/model). Several parse together.")
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Parse the lines of a file.")] = None,
     form: Annotated[str, typer.Option("--format", help="brackets, picture or json.")] = "brackets",

@@ -13,7 +13,7 @@ from parser.commands.door import Device, Threads
 
 
 def serve(
-    model: Annotated[Path, typer.Option(help="A model directory.")],
+    model: Annotated[Path, typer.Option(help="A model or ensemble.")],
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = 8000,
     max_batch: Annotated[int, typer.Option(help="Utterances parsed together.")] = 32,
