@@ -167,4 +167,4 @@ def overlap(mine: Vocab, theirs: Vocab) -> float:
     def share(a: list[str], b: list[str]) -> float:
         return len(set(a) & set(b)) / max(1, len(a))
 
-    return share(mine.labels, theirs.labels) + share(mine.words[2:], theirs.words[2:])
+    return share(mine.labels, theirs.labels) + share(mine.embedded[2:], theirs.embedded[2:])

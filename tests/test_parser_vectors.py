@@ -19,7 +19,7 @@ from parser.checkpoint import WEIGHTS, Setup, load_model
 from parser.config import ConfigError
 from parser.selection import source_of
 from parser.train import make_setup, train
-from parser.transfer import take_over
+from parser.transfer import overlap, take_over
 from parser.vectors import SPREAD, put_vectors, read, read_vectors
 
 TEXT = "jazz 0.5 -1 2\nOat 1e-3 0 0\nplay 1 1 1\n"
@@ -179,6 +179,7 @@ def test_fine_tuning_keeps_static_vectors_or_adds_them(tmp_path):
         )
     torch.testing.assert_close(mine, theirs)
     assert added.encoder.static.any()
+    assert overlap(setup.vocab, plain_setup.vocab) == overlap(plain_setup.vocab, setup.vocab) == 2
     wide = dataclasses.replace(config, model=dataclasses.replace(config.model, static_dim=6))
     with pytest.raises(ConfigError, match=r"set model.static_dim=5"):
         train(shards, tmp_path / "n", wide)
