@@ -79,6 +79,7 @@ class Setup:
     @classmethod
     def load(cls, directory: Path) -> Setup:
         """Read what `save` wrote."""
+        _no_ensemble(directory)
         try:
             return cls(
                 config=configs.from_dict(json.loads((directory / "config.json").read_text("utf-8"))),
@@ -108,8 +109,7 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> tup
         CheckpointError: files are missing, or were written by another version.
     """
     directory = Path(directory)
-    if (directory / ENSEMBLE).exists():
-        raise CheckpointError(f"{directory} is an ensemble; give one of its models, such as {directory / '1'}")
+    _no_ensemble(directory)
     try:
         facts = json.loads((directory / "model.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -125,6 +125,11 @@ def load_model(directory: str | Path, device: torch.device | str = "cpu") -> tup
     return setup, model.eval(), facts
 
 
+def _no_ensemble(directory: Path) -> None:
+    if (directory / ENSEMBLE).exists():
+        raise CheckpointError(f"{directory} is an ensemble; give one of its models, such as {directory / '1'}")
+
+
 def members_of(directory: str | Path) -> list[Path]:
     """The models of an ensemble's directory; of a model's, itself.
 
@@ -138,6 +143,8 @@ def members_of(directory: str | Path) -> list[Path]:
         facts = json.loads((directory / ENSEMBLE).read_text("utf-8"))
         if facts["format"] != FORMAT:
             raise ValueError(f"format {facts['format']!r}, this version reads {FORMAT}")
+        if facts["models"] < 1:
+            raise ValueError("there is no model in it")
         return [directory / str(number + 1) for number in range(facts["models"])]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
@@ -146,19 +153,22 @@ def members_of(directory: str | Path) -> list[Path]:
 
 
 def save_ensemble(models: Sequence[Path], directory: Path) -> None:
-    """Copy finished models into one directory; `ensemble.json`, the last file, says that it is whole.
+    """Copy finished models into one directory.
 
     Raises:
         CheckpointError: the directory is there, with something in it.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CheckpointError(f"{directory} is there, and not empty; give another --output")
+    fresh = directory.parent / f".{directory.name}.tmp"
+    shutil.rmtree(fresh, ignore_errors=True)
     for number, model in enumerate(models, 1):
-        member = directory / str(number)
+        member = fresh / str(number)
         member.mkdir(parents=True)
         for name in FINISHED:
             shutil.copyfile(model / name, member / name)
-    write_text(directory / ENSEMBLE, _json({"format": FORMAT, "models": len(models)}))
+    write_text(fresh / ENSEMBLE, _json({"format": FORMAT, "models": len(models)}))
+    os.replace(fresh, directory)
 
 
 def save_last(directory: Path, model: Model, optimizer: torch.optim.Optimizer, place: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ import torch
 
 from grammar import __version__
 from grammar.shard import ShardError
-from parser.checkpoint import CheckpointError, Setup, load_last, load_model, save_best, save_last
+from parser.checkpoint import ENSEMBLE, CheckpointError, Setup, load_last, load_model, save_best, save_last
 from parser.config import Config, ConfigError, changed_later
 from parser.distributed import Group
 from parser.evaluate import evaluate
@@ -82,7 +82,7 @@ def train(
         config = changed_later(Setup.load(output).config, changes)
     source = source_of(shards, config.data)
     manifest = source.manifest
-    if not resume and any((output / name).exists() for name in ("model.json", "last", ".last.old")):
+    if not resume and any((output / name).exists() for name in ("model.json", "last", ".last.old", ENSEMBLE)):
         raise CheckpointError(f"{output} already holds a run; give --resume to continue it, or another --output")
     for split in ("train", "dev"):
         if not manifest.splits.get(split):
@@ -235,6 +235,8 @@ def make_setup(source: Source, config: Config, before: Vocab | None = None) -> S
     static = config.model.static_dim
     if static and not config.train.vectors and (before is None or not before.learned):
         raise ConfigError(f"model.static_dim={static} reads static vectors; give train.vectors=FILE, or leave it out")
+    if static and not config.train.encoder_rate and (before is None or not before.learned):
+        raise ConfigError("train.encoder_rate=0 freezes an encoder that reads no static vectors; leave one of them out")
     extra = read_vectors(config).words if config.train.vectors else []
     tokeniser = source.manifest.tokeniser or "words-1"
     several = len(counts.labels_of) > 1 or (before is not None and before.domains)

@@ -43,7 +43,7 @@ def take_over(model: Model, vocab: Vocab, older: Model, older_vocab: Vocab) -> N
     siblings = _pairs([*_symbols(vocab), "word"], [*_symbols(older_vocab), "word"])
     rows = {
         "encoder.embed.weight": _pairs(vocab.embedded, older_vocab.embedded),
-        "encoder.static": _pairs(vocab.words, older_vocab.words),
+        "encoder.static": _pairs(vocab.words, _with_vector(older, older_vocab)),
         "encoder.characters.embed.weight": _pairs(vocab.chars, older_vocab.chars),
         "encoder.domain.weight": _pairs(vocab.domains, older_vocab.domains),
         "embed.weight": siblings,
@@ -116,8 +116,9 @@ def _differs(name: str, model: Model, older: Model) -> CheckpointError:
     mine, theirs = dataclasses.asdict(model.config), dataclasses.asdict(older.config)
     pairs = [f"model.{key}={theirs[key]!r}, here {mine[key]!r}" for key in mine if mine[key] != theirs[key]]
     return CheckpointError(
-        f"the model to start from differs in `{name}`: give both the same settings in [model], but for copy, domains "
-        f"and the lexicon; it has {'; '.join(pairs) or 'these settings, but was made by another version'}"
+        f"the model to start from differs in `{name}`: give both the same settings in [model], but for copy, domains, "
+        f"the lexicon, static_dim and pretrained; it has "
+        f"{'; '.join(pairs) or 'these settings, but was made by another version'}"
     )
 
 
@@ -159,6 +160,13 @@ def _pairs(mine: list[str], theirs: list[str]) -> Rows:
     number = {name: i for i, name in enumerate(theirs)}
     shared = [(i, number[name]) for i, name in enumerate(mine) if name in number]
     return [i for i, _ in shared], [j for _, j in shared]
+
+
+def _with_vector(model: Model, vocab: Vocab) -> list[str]:
+    """The words, those without a static vector under a name that no word has."""
+    static = model.encoder.static
+    has = [] if static is None else static.any(1).tolist()
+    return [word if given else "" for word, given in zip(vocab.words, has, strict=False)]
 
 
 def overlap(mine: Vocab, theirs: Vocab) -> float:

@@ -27,6 +27,8 @@ from parser.config import ModelConfig
 from parser.pretrained import Pieces, Shape, read_pieces
 
 PAD, UNK = 0, 1
+PLACES = ("<pad>", "<unk>")
+"""What padding and unknown words and characters are called; a word that is written so is an unknown one."""
 RED_SYMBOL = 0
 _DIGIT = re.compile(r"\d")
 MAX_CHARS = 16
@@ -88,8 +90,11 @@ class Vocab:
         return self._word[word] if word in self._word else self.unknown(word)
 
     def unknown(self, word: str) -> int:
-        """The id that a word has without its own: UNK, or that of its form."""
-        return self._word.get(_form(word), UNK) if self.digits else UNK
+        """The id that a word has without an embedding of its own: UNK, or that of its form."""
+        if not self.digits:
+            return UNK
+        found = self._word.get(_form(word.lower() if self.lowercase else word), UNK)
+        return found if found < len(self.embedded) else UNK
 
     def spelling(self, word: str) -> list[int]:
         """The ids of a word's first characters, at most MAX_CHARS; never empty."""
@@ -236,7 +241,7 @@ def build_vocab(
     generated = set(counts.generated if config.copy else counts.leaves)
     if config.lexicon_min:
         generated |= {word for word, count in counts.leaves.items() if count >= config.lexicon_min}
-    known = sorted(words, key=lambda word: (-words[word], word))[: config.words_max or None]
+    known = sorted(words.keys() - PLACES, key=lambda word: (-words[word], word))[: config.words_max or None]
     characters = {char for word in counts.words for char in word}
     if config.digits:
         # A form is learned from numbers that are read as unknown: rare ones and those that are cut.
@@ -252,8 +257,8 @@ def build_vocab(
     known = list(dict.fromkeys([*known, *extra]))
     deepest = max([counts.deepest, *map(ontology.height, ontology.labels())])
     vocab = Vocab(
-        words=["<pad>", "<unk>", *known],
-        chars=["<pad>", "<unk>", *sorted(characters)],
+        words=[*PLACES, *known],
+        chars=[*PLACES, *sorted(characters)],
         labels=ontology.labels(),
         lexicon=sorted(generated),
         singles=[False, False, *(0 < words[word] <= rare for word in known)],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,9 @@ from pipelines.progress import Progress
 from pipelines.record import Rejection
 
 _CONFIDENCE, _ENSEMBLE = "confidence.json", "ensemble.json"
-"""What `python -m parser calibrate` adds to a model."""
+"""What `python -m parser calibrate` adds to a model, and what its `ensemble` puts beside several."""
+_FILE = re.compile(r"(\d+/)?[^/]+")
+"""What a model is made of; other folders in it are for training to go on."""
 _SAMPLE = 256
 """Utterances of each of up to three files that a dry run parses."""
 
@@ -39,7 +42,7 @@ class Options:
     """One run, as the command line gives it.
 
     Attributes:
-        model: a directory that `python -m parser train` wrote, on any filesystem.
+        model: a directory that `python -m parser train` or `ensemble` wrote, on any filesystem.
         domain: of a model that has several.
         column: of tables: a name, or of a TSV file without a head a number from 1.
         batch_size: utterances that go through the network together.
@@ -198,6 +201,8 @@ def fingerprint(model: str) -> str:
             with storage.reading(storage.join(model, _ENSEMBLE)) as file:
                 models = json.loads(file.read())["models"]
             names = [f"{number + 1}/{name}" for number in range(models) for name in names]
+            if not names:
+                raise ValueError("the ensemble is empty")
         if storage.exists(storage.join(model, _CONFIDENCE)):
             names.append(_CONFIDENCE)
         for name in names:
@@ -246,7 +251,7 @@ def _load(task: Task) -> Any:
     with tempfile.TemporaryDirectory(prefix="treewright-model-") as folder:
         for path in storage.below(task.model):
             name = path.removeprefix(task.model.rstrip("/") + "/")
-            if not name.startswith("last/"):  # is for training to go on
+            if _FILE.fullmatch(name):
                 target = Path(folder) / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 storage.fetch(path, str(target))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 import parser
 from grammar.tree import Leaf, Tree
 from parser.__main__ import app
-from parser.checkpoint import CheckpointError, load_model, save_best
+from parser.checkpoint import CheckpointError, load_model, save_best, save_ensemble
 from parser.confidence import Confidence, calibration_error, describe, fit, log_loss
 from parser.config import from_dict
 from parser.decode import Parse
@@ -165,6 +167,27 @@ def test_an_ensemble_is_one_directory_that_parses_and_is_calibrated(tmp_path):
     assert parser.load([together, tmp_path / "a, elsewhere"]).confidence is None, "three are not what it was fitted to"
 
 
+def test_an_ensemble_that_was_not_finished_leaves_no_directory(tmp_path, monkeypatch):
+    setup, model, _, _ = world(20)
+    setup.save(tmp_path / "a")
+    save_best(tmp_path / "a", model, {})
+    copy, left = shutil.copyfile, [8]
+
+    def full(source, target):
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "no space")
+        return copy(source, target)
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(OSError, match="no space"):
+        save_ensemble([tmp_path / "a"] * 2, tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+    save_ensemble([tmp_path / "a"] * 2, tmp_path / "e")
+    assert sorted(path.name for path in (tmp_path / "e").iterdir()) == ["1", "2", "ensemble.json"]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_what_is_no_ensemble_is_refused(tmp_path):
     setup, model, _, _ = world(20)
     other, stranger, _, _ = world(20, copy=False)
@@ -186,7 +209,17 @@ def test_what_is_no_ensemble_is_refused(tmp_path):
     assert f"one of its models, such as {tmp_path / 'e' / '1'}" in said("inspect", "--model", out, "play jazz")
     with pytest.raises(CheckpointError, match="is an ensemble; give one of its models, such as "):
         load_model(out)
-    for text in ("{", "[]", '{"format": 1}', '{"format": 9, "models": 2}', '{"format": 1, "models": "two"}'):
+    assert "one of its models" in said("train", "--shards", out, "--output", str(tmp_path / "n"), "--init", out)
+    shards = str(write_shards(tmp_path / "shards"))
+    assert "already holds a run" in said("train", "--shards", shards, "--output", out)
+    for text in (
+        "{",
+        "[]",
+        '{"format": 1}',
+        '{"format": 1, "models": 0}',
+        '{"format": 9, "models": 2}',
+        '{"format": 1, "models": "two"}',
+    ):
         (tmp_path / "e" / "ensemble.json").write_text(text)
         with pytest.raises(CheckpointError, match=r"make it anew with `python -m parser ensemble`"):
             parser.load(out)

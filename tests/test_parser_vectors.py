@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from parsing import tiny, write_shards
+from parsing import rows, setup_of, table_of, tiny, write_shards
 from safetensors.torch import load_file
 from test_parser_decode import same
 
@@ -17,10 +17,13 @@ from parser import Parser
 from parser.batch import make_input
 from parser.checkpoint import WEIGHTS, Setup, load_model
 from parser.config import ConfigError
+from parser.decode import Search
+from parser.quick import Quick
 from parser.selection import source_of
 from parser.train import make_setup, train
 from parser.transfer import overlap, take_over
 from parser.vectors import SPREAD, put_vectors, read, read_vectors
+from parser.vocab import UNK, Counts, build_vocab
 
 TEXT = "jazz 0.5 -1 2\nOat 1e-3 0 0\nplay 1 1 1\n"
 
@@ -105,6 +108,12 @@ def test_training_starts_from_vectors_and_knows_their_words(tmp_path):
         train(shards, tmp_path / "n", wide)
 
 
+def counted(data):
+    counts = Counts()
+    counts.add(table_of(data))
+    return counts
+
+
 def with_vectors(tmp_path, words, width=5, **changes):
     """(config whose static vectors these words have, their numbers)."""
     table = np.random.default_rng(1).normal(size=(len(words), width)).astype(np.float32)
@@ -183,3 +192,60 @@ def test_fine_tuning_keeps_static_vectors_or_adds_them(tmp_path):
     wide = dataclasses.replace(config, model=dataclasses.replace(config.model, static_dim=6))
     with pytest.raises(ConfigError, match=r"set model.static_dim=5"):
         train(shards, tmp_path / "n", wide)
+
+
+def test_an_unknown_number_is_read_by_a_form_that_has_an_embedding_or_as_unknown(tmp_path):
+    """Vectors hold forms too, as `0-0` and `0pm`, which training never showed."""
+    data = rows(30)
+    data[0]["words"][-1] = "7pm"
+    setup = setup_of(data, tiny(static_dim=3, digits=True))
+    vocab = build_vocab(counted(data), setup.ontology, setup.config.model, extra=["0-0", "5-3", "0pm", "5pm", "0000"])
+    assert vocab.words[: vocab.learned].count("0pm") == 1, "of the number that train has once"
+    assert [vocab.unknown(word) for word in ("5-3", "0-0", "1291", "0000")] == [UNK] * 4
+    assert vocab.unknown("5pm") == vocab.unknown("5PM") == vocab.word("0pm") < vocab.learned <= vocab.word("5PM")
+
+    model = Setup(setup.config, vocab, setup.ontology, setup.values).build().eval()
+    torch.nn.init.normal_(model.encoder.static)
+    search, quick = Search(model, vocab), Quick(Search(model, vocab))
+    words = [["play", word] for word in ("5-3", "0-0", "1291", "0000", "5PM", "5pm", "9PM", "jazz")]
+    for one, other in zip(quick.parse(words), search.parse(words), strict=True):
+        same(one, other)
+
+
+def test_names_of_places_are_no_words(tmp_path):
+    (tmp_path / "v.txt").write_text("<unk> 1 2\njazz 3 4\n<pad> 5 6\n")
+    config = tiny(static_dim=2)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, vectors=str(tmp_path / "v.txt")))
+    found = read_vectors(config)
+    assert found.words == ["jazz"] and found.table.tolist() == [[3, 4]]
+    data = rows(30)
+    data[0]["words"][-1] = "<unk>"
+    vocab = build_vocab(counted(data), setup_of(rows(30), tiny()).ontology, config.model, extra=["jazz"])
+    assert len(set(vocab.words)) == len(vocab.words) and vocab.word("<unk>") == UNK
+
+
+def test_vectors_are_not_given_to_a_frozen_encoder_that_never_read_any(tmp_path):
+    shards = write_shards(tmp_path / "a")
+    config, _ = with_vectors(tmp_path, ["jazz", "samba"])
+    frozen = dataclasses.replace(config, train=dataclasses.replace(config.train, encoder_rate=0.0))
+    train(shards, tmp_path / "plain", tiny())
+    with pytest.raises(ConfigError, match=r"freezes an encoder that reads no static vectors"):
+        train(shards, tmp_path / "m", frozen, init=tmp_path / "plain")
+    train(shards, tmp_path / "older", config)
+    train(shards, tmp_path / "m", frozen, init=tmp_path / "older", stop_after=1)
+
+
+def test_words_new_to_the_older_model_keep_their_vectors(tmp_path):
+    shards = write_shards(tmp_path / "a")
+    config, _ = with_vectors(tmp_path, ["jazz"])
+    train(shards, tmp_path / "older", config)
+    more, _ = with_vectors(tmp_path, ["jazz", "add", "samba"])
+    older_setup, older, _ = load_model(tmp_path / "older")
+    setup = make_setup(source_of(shards, more.data), more, older_setup.vocab)
+    model = setup.build()
+    put_vectors(model, setup.vocab, read_vectors(more))
+    before = model.encoder.static.clone()
+    take_over(model, setup.vocab, older, older_setup.vocab)
+    jazz, others = setup.vocab.word("jazz"), [setup.vocab.word("add"), setup.vocab.word("samba")]
+    assert torch.equal(model.encoder.static[jazz], older.encoder.static[older_setup.vocab.word("jazz")])
+    assert torch.equal(model.encoder.static[others], before[others]) and before[others].any()

@@ -258,9 +258,10 @@ def test_an_ensemble_annotates_as_its_models_do(model: Path, text: Path, tmp_pat
         done = run(Options(where, [str(text)], str(tmp_path / f"{number}"), max_rejected=0.1))
         trees.append(pq.read_table(tmp_path / f"{number}" / done["shards"][0]["file"])["tree"].to_pylist())
     assert trees[0] == trees[1] == trees[2] and len(trees[0]) == 30
-    (tmp_path / "together" / "ensemble.json").write_text("{}")
-    with pytest.raises(ValueError, match="no finished model"):
-        fingerprint(str(tmp_path / "together"))
+    for text in ("{}", '{"models": 0}'):
+        (together / "ensemble.json").write_text(text)
+        with pytest.raises(ValueError, match="no finished model"):
+            fingerprint(str(together))
 
 
 def test_what_is_no_model_is_refused(text: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def bench(
     config: Annotated[str, typer.Option(help="A config, as for train.")] = "base",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: section.key=value.")] = None,
     model: Annotated[
-        str, typer.Option(help="A model directory to time parsing with; without it, what the timed training made.")
+        str, typer.Option(help="A model or ensemble to time parsing with; without it, what the timed training made.")
     ] = "",
     peer: Annotated[
         str,

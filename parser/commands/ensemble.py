@@ -16,8 +16,9 @@ def ensemble(
 ) -> None:
     """Put several models into one directory, which parses as one model does: the mean of their probabilities.
 
-    The models may differ in their settings and seeds, but must have learned the same labels and lexicon. Whatever
-    takes a model's directory to parse with takes this one, and `calibrate` fits the confidence of them together.
+    The models may differ in their settings and seeds, but must have the same labels, lexicon, domains, tokeniser and
+    way of copying. `parse`, `evaluate`, `calibrate`, `serve`, `bench` and `pipelines annotate` take this directory as
+    they take a model's; it holds copies of the models.
 
     Example: python -m parser ensemble --model runs/one --model runs/two --output runs/together
     """

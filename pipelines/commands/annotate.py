@@ -15,7 +15,7 @@ from pipelines.commands.door import Json
 
 def annotate(
     context: typer.Context,
-    model: Annotated[str, typer.Option(help="A directory that `python -m parser train` wrote.")],
+    model: Annotated[str, typer.Option(help="A directory that `python -m parser train` or `ensemble` wrote.")],
     input_: Annotated[
         list[str],
         typer.Option("--input", help="Text, TSV, JSON lines or Parquet: a file, folder or glob; may be given again."),
