@@ -198,6 +198,7 @@ class Server(LanguageServer):
         """Send all findings of a document."""
         text = self.text(uri)
         found = [_diagnostic(uri, text, start, mark) for start, mark in self.marks(uri, text)]
+        found += _idle_marks(text)
         version = self.workspace.get_text_document(uri).version
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found, version))
 
@@ -307,6 +308,27 @@ def _corpus_marks(text: Text) -> Iterator[tuple[int, Mark]]:
         yield from ((start, mark) for mark in _marked(checked.row, checked.findings))
 
 
+def _idle_marks(text: Text) -> Iterator[lsp.Diagnostic]:
+    """Marks and cells of `ignore` that leave nothing out: they hold a code that no rule has, as `check` tells too."""
+    problems: list[tuple[int, int, str]] = []
+    if _form(text.path) == "trees":
+        lines = [(start, len(raw)) for start, _, raw in text.lines()]
+        problems = [(*lines[number - 1], why) for number, why in text.ignores().problems]
+    elif "ignore" in text.source and text.source.count("\n") <= _MOST_ROWS:
+        for start, row in text.rows():
+            try:
+                codes(row.ignore)
+            except UnknownCode as error:
+                problems.append((start, len(row.raw), str(error)))
+    for start, length, why in problems:
+        yield lsp.Diagnostic(
+            range=text.range(start, start + length),
+            message=f"{why}\nNothing is left out here.",
+            severity=lsp.DiagnosticSeverity.Warning,
+            source="treewright",
+        )
+
+
 def _marks(row: Row, ontology: Ontology | None) -> list[Mark]:
     if row.text is None and not row.problem:
         return []
@@ -334,7 +356,7 @@ def _marked(row: Row, findings: Sequence[Finding]) -> list[Mark]:
 
 
 def _ignored(row: Row) -> frozenset[str]:
-    """The codes in the column `ignore` of a row; none where one is unknown, of which `check` tells."""
+    """The codes in the column `ignore` of a row; none where one is unknown, see `_idle_marks`."""
     try:
         return codes(row.ignore)
     except UnknownCode:

@@ -180,6 +180,9 @@ async def test_what_is_ignored_beside_a_tree_is_not_shown_and_not_mended(client:
     assert {d.range.start.line for d in found if str(d.code).startswith("E1")} == {0}
     found = await document.replace(1, 0, 29, "# treewright: ignore[E9x]")  # a mark that holds for nothing
     assert {d.range.start.line for d in found if str(d.code).startswith("E1")} == {0, 2, 3}
+    (idle,) = [d for d in found if d.code is None]
+    assert (idle.range.start.line, idle.range.start.character, idle.range.end.character) == (1, 0, 25)
+    assert idle.message.startswith("no code begins with `E9x`")
 
 
 @pytest.mark.asyncio
@@ -187,8 +190,11 @@ async def test_the_column_ignore_counts(client: LanguageClient, folder: Path) ->
     document = Document(client, folder / "a.tsv")
     row = "x\t(PlayMusic(Artist(x))(Titel(x)))"
     lines = ["utterance\ttree\tignore", f"{row}\t", f"{row}\tE2, E3", f"{row}\tE2 E3 E4", f"{row}\tE9x"]
-    found = spots(await document.open("\n".join(lines)))
+    found = spots(everything := await document.open("\n".join(lines)))
     assert {line for code, line, *_ in found if code == "E201"} == {1, 4}
+    assert [(d.range.start.line, d.message.split(";")[0]) for d in everything if d.code is None] == [
+        (4, "no code begins with `E9x`")
+    ]
     assert {line for code, line, *_ in found if code == "E401"} == {2, 4}
     assert not [a for a in await document.actions(2, 28) if a.title.startswith("E201")]
 
