@@ -217,6 +217,7 @@ def evaluate(
         ShardError: `without` leaves no row, or the model is given the domain and does not know that of a row.
     """
     known, unknown, rows_unknown = frozenset(vocab.labels), Counter[str](), 0
+    learned = len(vocab.embedded)  # a word that has a vector only was not met in training
     search, score = search or Searchers(model.eval(), vocab), Score()
     seconds, done = 0.0, 0
     for block in _blocks(rows):
@@ -241,7 +242,8 @@ def evaluate(
         for number, (gold, parse) in enumerate(zip(golds, parses, strict=True)):
             slices = slices_of(gold.tree, values, ontology)
             slices += [f"domain {gold.domain}"] if gold.domain else []
-            slices.append("unknown word" if UNK in map(vocab.word, gold.words) else "all words known")
+            met = all(UNK < vocab.word(word) < learned for word in gold.words)
+            slices.append("all words known" if met else "unknown word")
             slices.append(f"words {next(name for most, name in LENGTHS if len(gold.words) <= most)}")
             if templates is not None:
                 slices.append("known template" if keys[number] in templates else "unseen template")

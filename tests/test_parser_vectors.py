@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from parsing import rows, setup_of, table_of, tiny, write_shards
+from parsing import rows, setup_of, table_of, tiny, world, write_shards
 from safetensors.torch import load_file
 from test_parser_decode import same
 
@@ -18,6 +18,7 @@ from parser.batch import make_input
 from parser.checkpoint import WEIGHTS, Setup, load_model
 from parser.config import ConfigError
 from parser.decode import Search
+from parser.evaluate import evaluate
 from parser.quick import Quick
 from parser.selection import source_of
 from parser.train import make_setup, train
@@ -151,6 +152,14 @@ def test_static_vectors_stand_beside_the_embeddings_and_are_never_changed(tmp_pa
     assert (changed > 0).all(), "every state has read it"
     assert not torch.equal(unknown[0], encoder(make_input([["samba"]], vocab))[0])
     assert torch.equal(unknown[1], encoder(make_input([["jazz"]], vocab))[0])
+
+
+def test_a_word_that_has_a_vector_only_counts_as_unknown_in_slices():
+    setup, model, _, data = world(static_dim=4)
+    figures = evaluate(model, setup.vocab, setup.ontology, setup.values, data)
+    met = [all(setup.vocab.word(word) < setup.vocab.learned for word in row["words"]) for row in data]
+    slices = {name: figures["slices"][name]["n"] for name in ("all words known", "unknown word")}
+    assert slices == {"all words known": sum(met), "unknown word": len(met) - sum(met)}
 
 
 def test_fine_tuning_keeps_static_vectors_or_adds_them(tmp_path):
