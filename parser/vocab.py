@@ -94,7 +94,7 @@ class Vocab:
         if not self.digits:
             return UNK
         found = self._word.get(_form(word.lower() if self.lowercase else word), UNK)
-        return found if found < len(self.embedded) else UNK
+        return found if found < (self.learned or len(self.words)) else UNK
 
     def spelling(self, word: str) -> list[int]:
         """The ids of a word's first characters, at most MAX_CHARS; never empty."""
