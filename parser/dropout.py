@@ -1,45 +1,73 @@
 """Dropout whose mask costs little on a CPU.
 
-`torch.nn.Dropout` draws a float for every unit, which was an eighth of a training step. 8 random bits decide as well,
-and NumPy's SFC64 makes them in a third of the time that torch's own generator takes, which only seeds it.
+`torch.nn.Dropout` draws a float for every unit, which was an eighth of a training step. Where loops are compiled a unit
+is zeroed or not by a hash of its place and a seed: no mask is drawn or kept, the way back works it out again.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_LEVELS = 256
+from parser.compiled import compiled, loops, plain
+
+
+class Draw(NamedTuple):
+    """What decides about each unit: its random 32 bits, which begin at `seed`, are held to `limit`."""
+
+    seed: int
+    limit: int
+    scale: np.float32
+
+    @classmethod
+    def of(cls, share: float) -> Draw:
+        """A new one, drawn from torch's generator where the share is not 0."""
+        seed = int(torch.empty((), dtype=torch.int64).random_(2**32)) if share else 0
+        return cls(seed, round(share * 2**32), np.float32(1 / (1 - share)))
 
 
 class Dropout(nn.Module):
     """Zeroes a share of the units in training and scales up the others.
 
     Args:
-        share: how many are zeroed; on a CPU the nearest multiple of 1 / 256.
+        share: how many are zeroed, below 1.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
 
-    def forward(self, x: Tensor, fresh: bool = False) -> Tensor:
-        """`x` with some units zeroed; in its own memory where it is `fresh`: neither gradients nor others need it."""
-        if not self.training or not self.share:
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` with some units zeroed."""
+        if not self.active:
             return x
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return functional.dropout(x, self.share)
-        zeroed = min(round(self.share * _LEVELS), _LEVELS - 1)
-        # Compared as floats and in place: to a mask of booleans and back is five times as slow.
-        keep = _bytes(x.numel()).view(x.shape).float().ge_(zeroed - _LEVELS // 2)
-        keep = keep.mul_(_LEVELS / (_LEVELS - zeroed)).to(x.dtype)
-        return x.mul_(keep) if fresh else x * keep
+        if not compiled(x):
+            return functional.dropout(x, self.active)
+        dropped: Tensor = _Zeroed.apply(x, self.active)
+        return dropped
+
+    @property
+    def active(self) -> float:
+        """The share that is zeroed now: none but in training."""
+        return self.share if self.training else 0.0
 
 
-def _bytes(count: int) -> Tensor:
-    """[count] random numbers from -128 to 127; another call of torch's generator gives others."""
-    seed = int(torch.empty((), dtype=torch.int64).random_())
-    drawn = np.random.SFC64(seed).random_raw(count // 8 + 1)
-    return torch.from_numpy(drawn.view(np.int8))[:count]
+class _Zeroed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, share: float) -> Tensor:
+        ctx.draw = Draw.of(share)
+        return _zeroed(x, ctx.draw)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _zeroed(gradients[0], ctx.draw), None
+
+
+def _zeroed(x: Tensor, draw: Draw) -> Tensor:
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    loops().zeroed(plain(x).reshape(-1), out.numpy().reshape(-1), *draw)
+    return out

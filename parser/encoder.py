@@ -13,16 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from parser.batch import Input
+from parser.compiled import compiled
 from parser.config import ModelConfig
 from parser.dropout import Dropout
-from parser.lookup import Mirrored, look_up, rows_at
+from parser.lookup import Mirrored, Part, look_up, rows_at, side_by_side
 from parser.packed import Packing, run_both
 from parser.pretrained import Shape, Transformer
 from parser.recurrence import run
 from parser.vocab import PAD, Vocab
-
-PACKED_ROWS = 96
-"""On a CPU batches of so many rows are trained without padding: smaller ones are quicker with it."""
 
 
 class Characters(nn.Module):
@@ -109,7 +107,8 @@ class Encoder(nn.Module):
         if unk:
             drop = self.rare[word_BW] & (torch.rand(word_BW.shape, device=word_BW.device) < unk)
             embedded_BW = torch.where(drop, self.unknown[word_BW], embedded_BW)
-        packing = Packing.of(inputs.length_B, word_BW.size(1)) if self._packs(word_BW) else None
+        packs = self.training and compiled(self.embed.weight)
+        packing = Packing.of(inputs.length_B, word_BW.size(1)) if packs else None
         x = self._words(inputs, embedded_BW, packing)
         if packing is None:
             x, final = self._read_rows(x, inputs.length_B)
@@ -121,41 +120,35 @@ class Encoder(nn.Module):
             final = (energy_BW.softmax(-1)[:, None] @ x)[:, 0]
         return x, final
 
-    def _packs(self, word_BW: Tensor) -> bool:
-        """Whether this is a batch that is quicker in one line."""
-        return (
-            self.training
-            and torch.is_grad_enabled()
-            and word_BW.device.type == "cpu"
-            and len(word_BW) >= PACKED_ROWS
-            and not torch.compiler.is_compiling()
-        )
-
     def _words(self, inputs: Input, embedded_BW: Tensor, packing: Packing | None) -> Tensor:
-        """What is known of each word: [B, W, X], or [N, X] in one line; `embedded_BW` are rows of `embed`."""
+        """What is known of each word: [B, W, X], or [N, X] in one line; `embedded_BW` are rows of `embed`.
+
+        Dropout is through with it.
+        """
 
         def lined(x_BW: Tensor) -> Tensor:
             return x_BW if packing is None else packing.pack(x_BW)
 
-        parts = [look_up(self.embed.weight, lined(embedded_BW))]
+        word_N = lined(embedded_BW)
+        parts = [Part(self.embed.weight, word_N)]
         if self.characters is not None:
-            parts.append(look_up(self.characters(inputs), lined(inputs.which_BW)))
+            parts.append(Part(self.characters(inputs), lined(inputs.which_BW)))
         if self.static is not None:
-            parts.append(look_up(self.static, lined(inputs.word_BW)))
+            parts.append(Part(self.static, lined(inputs.word_BW)))
         if self.pretrained is not None:
             pieces_BPD = self.pretrained.read(inputs.piece_BP, inputs.pieces_B)
             row_B1 = torch.arange(len(embedded_BW), device=embedded_BW.device)[:, None] * pieces_BPD.size(1)
-            parts.append(look_up(pieces_BPD.flatten(0, 1), lined(inputs.first_BW + row_B1)))
+            parts.append(Part(pieces_BPD.flatten(0, 1), lined(inputs.first_BW + row_B1)))
         if self.domain is not None:
-            parts.append(self.domain(lined(inputs.domain_B[:, None].expand_as(embedded_BW))))
-        return torch.cat(parts, -1)
+            parts.append(Part(self.domain.weight, lined(inputs.domain_B[:, None].expand_as(embedded_BW))))
+        return side_by_side(parts, word_N.shape, self.dropout.active)
 
     def _read_rows(self, x: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
         """([B, W, E] states, [B, E] the last ones of both directions), from [B, W, X]."""
         place, length = torch.arange(x.size(1), device=x.device)[None], length_B[:, None]
         mirror_BW = torch.where(place < length, length - 1 - place, place)
-        for ahead, back in zip(self.forwards, self.backwards, strict=True):
-            x = self.dropout(x)
+        for layer, (ahead, back) in enumerate(zip(self.forwards, self.backwards, strict=True)):
+            x = self.dropout(x) if layer else x
             right = run(ahead, x)
             left = run(back, Mirrored.apply(x, mirror_BW))
             left = Mirrored.apply(left, mirror_BW)
@@ -167,9 +160,10 @@ class Encoder(nn.Module):
     def _read_line(self, x_NX: Tensor, length_B: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
         """The same from [N, X] in one line."""
         x = x_NX
-        for ahead, back in zip(self.forwards, self.backwards, strict=True):
-            x = run_both(ahead, back, self.dropout(x), packing.sizes)
+        for layer, (ahead, back) in enumerate(zip(self.forwards, self.backwards, strict=True)):
+            x = run_both(ahead, back, self.dropout(x) if layer else x, packing.sizes)
         half = x.size(1) // 2
         first_B, last_B = packing.place_BW[:, 0], packing.place_BW.gather(1, length_B[:, None] - 1)[:, 0]
         final = torch.cat([look_up(x[:, :half], last_B), look_up(x[:, half:], first_B)], -1)
-        return packing.unpack(self.dropout(x)), final
+        place_BW = packing.place_BW
+        return side_by_side([Part(x, place_BW, gaps=True)], place_BW.shape, self.dropout.active), final

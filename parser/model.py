@@ -22,7 +22,7 @@ from parser.domains import Domains
 from parser.dropout import Dropout
 from parser.encoder import Encoder
 from parser.legal import Legal
-from parser.lookup import look_up, rows_at
+from parser.lookup import Part, look_up, rows_at, side_by_side
 from parser.products import linear, similarity
 from parser.recurrence import lstm_step, run
 from parser.vocab import Vocab
@@ -171,17 +171,18 @@ class Model(nn.Module):
         front_BT: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """([B, T, H] what a decision is made from, [B, T, W] biases of positions or None)"""
-        parts = [part for part in (history_BTH, stack_BTH) if part is not None]
+        parts = [Part(states.flatten(0, 1)) for states in (history_BTH, stack_BTH) if states is not None]
         if self.config.context:
-            parts += [look_up(self.parent.weight, parent_BT), look_up(self.sibling.weight, sibling_BT)]
+            parts += [Part(self.parent.weight, parent_BT), Part(self.sibling.weight, sibling_BT)]
         near_attention = near_copy = None
         if self.config.front:
-            inside = (front_BT < memory.length_B[:, None])[..., None]
-            at = torch.minimum(front_BT, memory.length_B[:, None] - 1)
-            parts.append(rows_at(memory.states_BWE, at) * inside)
+            rows, width = memory.states_BWE.shape[:2]
+            start_B1 = torch.arange(rows, device=front_BT.device)[:, None] * width
+            at = torch.where(front_BT < memory.length_B[:, None], front_BT + start_B1, -1)
+            parts.append(Part(memory.states_BWE.flatten(0, 1), at, gaps=True))
             tables = (self.near_attention.weight, self.copy_biases())
             near_attention, near_copy = (self._near(table, front_BT, memory) for table in tables)
-        features = self.dropout(torch.cat(parts, -1), fresh=True)
+        features = side_by_side(parts, front_BT.shape, self.dropout.active)
         hidden = torch.tanh(self._hidden(features, stack_BTH, memory, near_attention))
         return self.dropout(hidden), near_copy
 

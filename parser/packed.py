@@ -1,23 +1,28 @@
-"""Both directions of an LSTM over words in one line without padding, as products of matrices.
+"""LSTMs as products of matrices with compiled loops between them (`loops`), for training on a CPU.
 
-For training in large batches on a CPU. The library's fused kernel wants rows of one length: in batches of 256 a fifth
-of what it computes there is padding. Here the rows are sorted by length, each step takes those that still have a word,
-and one product makes its gates from input and state together.
+One product of a step makes the gates from input and state together, and while they are in the cache a loop makes the
+states of them. The library's own kernel takes longer (at batches of 64 and of 512), and wants rows of one length: of
+what it computes for the words of a batch of 256 an eighth is padding. Here words stand in one line without padding,
+rows sorted by length, and each step takes those rows that still have a word.
 
-B rows   W words (padded)   N words   T steps   X input   H state   R columns of a step's product: state, input, one
+B rows   W words (padded)   N words   T steps   X input   H state   E 2 H
+R columns of a step's product: input, state, one
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-_through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
-_through_tanh = torch.ops.aten.tanh_backward.grad_input
+from parser.compiled import loops, plain
+
+_BLOCK = 128
+"""Rows of a product, about: their gates stay in the cache of a core until the loop has done with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Packing:
     """The words of a padded batch in one line: all first words, all second ones, ..., longer rows first.
 
     sizes: how many rows have a word at each step, never rising.   line_N: the place in [B W] of each word of the line.
-    place_BW: the place in the line of each word, 0 after the end.
+    place_BW: the place in the line of each word, -1 after the end.
     """
 
     sizes: list[int]
@@ -39,7 +44,7 @@ class Packing:
         held_TB = torch.arange(width)[:, None] < length_B
         step_N, row_N = held_TB.nonzero(as_tuple=True)
         line_N = order_B[row_N] * width + step_N
-        place = torch.zeros(held_TB.numel(), dtype=torch.long)
+        place = torch.full((held_TB.numel(),), -1)
         place[line_N] = torch.arange(len(line_N))
         return cls(held_TB.sum(1).tolist(), line_N, place.view(-1, width))
 
@@ -47,27 +52,9 @@ class Packing:
         """[N] of [B, W]."""
         return x_BW.flatten()[self.line_N]
 
-    def unpack(self, x_NE: Tensor) -> Tensor:
-        """[B, W, E] of [N, E]; what stands after the end of a row is not to be used."""
-        unpacked: Tensor = _Unpacked.apply(x_NE, self.place_BW, self.line_N)
-        return unpacked
-
-
-class _Unpacked(torch.autograd.Function):
-    """The gradient is looked up too: added up, as that of any look-up is, it costs several times as much."""
-
-    @staticmethod
-    def forward(ctx: Any, x_NE: Tensor, place_BW: Tensor, line_N: Tensor) -> Tensor:
-        ctx.save_for_backward(line_N)
-        return x_NE.index_select(0, place_BW.flatten()).view(*place_BW.shape, -1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return gradients[0].flatten(0, 1).index_select(0, *ctx.saved_tensors), None, None
-
 
 def run_both(ahead: nn.Module, back: nn.Module, x_NX: Tensor, sizes: Sequence[int]) -> Tensor:
-    """[N, 2 H] states of two LSTMs of one layer and direction, the second one reading each row from its end.
+    """[N, E] states of two LSTMs, the second one reading each row from its end.
 
     Args:
         ahead, back: each an `nn.LSTM` of one layer and direction, both of the same widths.
@@ -78,20 +65,114 @@ def run_both(ahead: nn.Module, back: nn.Module, x_NX: Tensor, sizes: Sequence[in
     return states
 
 
+def run_rows(lstm: nn.Module, x_BTX: Tensor, start: tuple[Tensor, Tensor]) -> Tensor:
+    """[B, T, H] states of an `nn.LSTM` of one layer and direction, from (h, c) [B, H] on."""
+    states: Tensor = _Rows.apply(x_BTX, *start, *lstm.parameters())
+    return states
+
+
 class _Both(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_NX: Tensor, sizes: list[int], *weights: Tensor) -> Tensor:
         steps = range(len(sizes))
-        ctx.ways = _Way(x_NX, weights[:4], sizes, steps), _Way(x_NX, weights[4:], sizes, steps[::-1])
-        out_NE = x_NX.new_empty(len(x_NX), 2 * weights[1].size(1))
-        for way, out_NH in zip(ctx.ways, out_NE.chunk(2, 1), strict=True):
-            way.forward(out_NH)
+        ctx.ways = [_Way(weights[:4], _spans(sizes, steps)), _Way(weights[4:], _spans(sizes, steps[::-1]))]
+        out_NE = x_NX.new_empty(len(x_NX), sum(way.H for way in ctx.ways))
+        for way, column in zip(ctx.ways, (0, ctx.ways[0].H), strict=True):
+            way.read(x_NX)
+            way.forward(out_NE, column)
         return out_NE
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        both = [way.backward(by_out_NH) for way, by_out_NH in zip(ctx.ways, gradients[0].chunk(2, 1), strict=True)]
-        return both[0][0] + both[1][0], None, *both[0][1], *both[1][1]
+        by_out_NE = gradients[0].contiguous()
+        (by_x, by_ahead), (by_x_back, by_back) = (
+            way.backward(by_out_NE, column) for way, column in zip(ctx.ways, (0, ctx.ways[0].H), strict=True)
+        )
+        return by_x + by_x_back, None, *by_ahead, *by_back
+
+
+class _Rows(torch.autograd.Function):
+    """The line holds all first elements, all second ones, ...; the states go to [B, T, H] at once."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTX: Tensor, h_BH: Tensor, c_BH: Tensor, *weights: Tensor) -> Tensor:
+        B, T, _ = x_BTX.shape
+        way = ctx.way = _Way(weights, _spans([B] * T, range(T), started=True, apart=T))
+        way.read(x_BTX.transpose(0, 1), (h_BH, c_BH))
+        out_BTH = x_BTX.new_empty(B, T, way.H)
+        way.forward(out_BTH.view(B * T, way.H), 0)
+        return out_BTH
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        by_out_BTH = gradients[0].contiguous()
+        B, T, H = by_out_BTH.shape
+        by_x_NX, by_weights = ctx.way.backward(by_out_BTH.view(B * T, H), 0)
+        by_h_BH, by_c_BH = ctx.way.by_start()
+        return by_x_NX.unflatten(0, (T, B)).transpose(0, 1), by_h_BH, by_c_BH, *by_weights
+
+
+class Span(NamedTuple):
+    """Some rows of a step, as the loops want them; all but the counts are places of the first of these rows.
+
+    Attributes:
+        rows: how many.
+        row: among the rows of the batch.
+        first: in the line.
+        cell: among the cells, which may begin with those of a start.
+        before, had: of the cell before, and how many of the rows have one.
+        after, go_on: in the line at the next step, and how many of the rows come to that.
+        out, stride: among the rows of the output, and how far apart there.
+    """
+
+    rows: int
+    row: int
+    first: int
+    cell: int
+    before: int
+    had: int
+    after: int
+    go_on: int
+    out: int
+    stride: int
+
+
+def _spans(sizes: Sequence[int], steps: Sequence[int], started: bool = False, apart: int = 0) -> list[Span]:
+    """The work of an LSTM in order.
+
+    Args:
+        sizes: rows at each place of a row, see `Packing`.
+        steps: the order in which the places come.
+        started: the first of these steps has a state before it, too.
+        apart: the output has so many places for each row, row by row; 0 if it is a line as the input is.
+    """
+    firsts, starts = list(accumulate(sizes, initial=0)), sizes[steps[0]] if started else 0
+    spans = []
+    for place, t in enumerate(steps):
+        # Rows are sorted by length, so those of two steps are the first ones of either.
+        had = min(sizes[t], sizes[steps[place - 1]]) if place else starts
+        before = starts + firsts[steps[place - 1]] if place else 0
+        after = steps[place + 1] if place + 1 < len(steps) else None
+        go_on = 0 if after is None else min(sizes[t], sizes[after])
+        pieces = max(1, round(sizes[t] / _BLOCK))
+        ends = [sizes[t] * piece // pieces for piece in range(pieces + 1)]
+        for row, end in pairwise(ends):
+            rows = end - row
+            spans.append(
+                Span(
+                    rows=rows,
+                    row=row,
+                    first=firsts[t] + row,
+                    cell=starts + firsts[t] + row,
+                    before=before + row,
+                    had=min(max(had - row, 0), rows),
+                    after=0 if after is None else firsts[after] + row,
+                    go_on=min(max(go_on - row, 0), rows),
+                    out=row * apart + t if apart else firsts[t] + row,
+                    stride=apart or 1,
+                )
+            )
+    return spans
 
 
 class _Way:
@@ -101,96 +182,68 @@ class _Way:
     doubled: tanh(a) = 2 sigmoid(2 a) - 1, so that all gates go through one sigmoid.
 
     Args:
-        x_NX: the input.
         weights: of the input, of the state, and two biases.
-        sizes: rows of each step.
-        steps: in which order they come.
+        spans: the work.
     """
 
-    def __init__(self, x_NX: Tensor, weights: Sequence[Tensor], sizes: list[int], steps: Sequence[int]) -> None:
-        self.sizes, self.steps = sizes, steps
-        (count, X), H = x_NX.shape, weights[1].size(1)
-        self.x, self.h, self.one = slice(X), slice(X, X + H), X + H
+    def __init__(self, weights: Sequence[Tensor], spans: list[Span]) -> None:
+        self.spans = spans
+        (H4, X), H = weights[0].shape, weights[1].size(1)
+        self.H, self.x, self.h, self.one = H, slice(X), slice(X, X + H), X + H
         R = -(-(X + H + 1) // 16) * 16  # products are quickest where rows begin at the same place of a cache line
-        self.weight_4HR = x_NX.new_zeros(4 * H, R)
+        self.weight_4HR = weights[0].new_zeros(H4, R)
         self.weight_4HR[:, self.x], self.weight_4HR[:, self.h] = weights[:2]
         self.weight_4HR[:, self.one] = weights[2] + weights[3]
         self.weight_4HR[2 * H : 3 * H] *= 2
-        self.input_NR = x_NX.new_zeros(count, R)
-        self.input_NR[:, self.x], self.input_NR[:, self.one] = x_NX, 1
-        self.gates_N4H = x_NX.new_empty(count, 4 * H)  # input, forget, candidate as (tanh + 1) / 2, output
-        self.cell_NH, self.squashed_NH, self.candidate_NH = x_NX.new_empty(3, count, H).unbind()
 
-    def forward(self, out_NH: Tensor) -> None:
-        """Write the states after each step."""
-        weight_R4H = self.weight_4HR.t()
-        one, two = (self.cell_NH.new_full((), number) for number in (1, 2))  # Python's are converted at every call
-        inputs, starts, gates, i, f, s, o, cells, squashed, candidates, outs = self._steps(
-            self.input_NR, self.input_NR[:, self.h], self.gates_N4H, *_four(self.gates_N4H),
-            self.cell_NH, self.squashed_NH, self.candidate_NH, out_NH,
-        )  # fmt: skip
-        before: int | None = None
-        for t in self.steps:
-            rows = self.sizes[t]
-            if before is not None:
-                # Rows are sorted by length, so those of both steps are the first ones of either.
-                both = min(rows, self.sizes[before])
-                starts[t][:both].copy_(outs[before][:both])
-            torch.mm(inputs[t], weight_R4H, out=gates[t]).sigmoid_()
-            torch.mul(s[t], two, out=candidates[t]).sub_(one)
-            torch.mul(i[t], candidates[t], out=cells[t])
-            if before is not None:
-                cells[t][:both].addcmul_(f[t][:both], cells[before][:both])
-            torch.mul(cells[t], two, out=squashed[t]).sigmoid_().mul_(two).sub_(one)
-            torch.mul(o[t], squashed[t], out=outs[t])
-            before = t
+    def read(self, x: Tensor, start: tuple[Tensor, Tensor] | None = None) -> None:
+        """Take the input [N, X], or [T, B, X] with (h, c) [B, H] before it."""
+        count, H = x[..., 0].numel(), self.H
+        self.starts = 0 if start is None else len(start[0])
+        self.input_NR = x.new_empty(count, self.weight_4HR.size(1))
+        self.input_NR.view(*x.shape[:-1], -1)[..., self.x] = x
+        self.input_NR[:, self.one :] = 0
+        self.input_NR[:, self.one] = 1
+        self.gates_N4H: Tensor | None = x.new_empty(count, 4 * H)  # input, forget, candidate as (tanh + 1) / 2, output
+        self.cells = x.new_empty(self.starts + count, H)
+        if start is None:
+            for span in self.spans:
+                self.input_NR[span.first + span.had : span.first + span.rows, self.h] = 0
+        else:
+            self.input_NR[: self.starts, self.h], self.cells[: self.starts] = start
 
-    def backward(self, by_out_NH: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The gradients of the input and of the weights, from that of the states."""
-        by_input_NR = torch.empty_like(self.input_NR)
-        by_gates_N4H = torch.empty_like(self.gates_N4H)
-        by_cell_NH = torch.zeros_like(self.cell_NH)
-        most, H, two = self.sizes[0], self.cell_NH.size(1), self.cell_NH.new_full((), 2)
-        by_outs, room = by_out_NH.new_empty(2, most, H).unbind()
-        outs, inputs, starts, all_by, d_i, d_f, d_s, d_o, gates, i, f, _, o, cells, squashed, candidates, d_c = (
-            self._steps(
-                by_out_NH, by_input_NR, by_input_NR[:, self.h], by_gates_N4H, *_four(by_gates_N4H), self.gates_N4H,
-                *_four(self.gates_N4H), self.cell_NH, self.squashed_NH, self.candidate_NH, by_cell_NH,
-            )
+    def forward(self, out: Tensor, column: int) -> None:
+        """Write the states, from a column of `out` on."""
+        weight_R4H, gates_N4H = self.weight_4HR.t().contiguous(), self.gates_N4H
+        assert gates_N4H is not None
+        arrays = plain(gates_N4H), plain(self.cells), out.numpy(), column, plain(self.input_NR), self.h.start
+        for span in self.spans:
+            rows = slice(span.first, span.first + span.rows)
+            torch.mm(self.input_NR[rows], weight_R4H, out=gates_N4H[rows])
+            loops().lstm_step(span, *arrays)
+
+    def backward(self, by_out: Tensor, column: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The gradients of the input [N, X] and of the weights, from that of the states."""
+        H, by_gates_N4H = self.H, self.gates_N4H
+        if by_gates_N4H is None:
+            raise RuntimeError("the way back through an LSTM in training can be gone once: it writes over the gates")
+        self.gates_N4H = None
+        self.by_input_NR = torch.empty_like(self.input_NR)
+        self.by_cell = self.cells.new_zeros(max(span.row + span.rows for span in self.spans), H)
+        arrays = (
+            plain(by_gates_N4H), plain(self.cells), plain(by_out), column,
+            plain(self.by_input_NR), self.h.start, plain(self.by_cell),
         )  # fmt: skip
-        later: int | None = None
-        for place in range(len(self.steps))[::-1]:
-            t = self.steps[place]
-            rows = self.sizes[t]
-            by_out = outs[t]
-            if later is not None:
-                both = min(rows, self.sizes[later])
-                by_out = by_outs[:rows].copy_(by_out)
-                by_out[:both].add_(starts[later][:both])
-            by_squashed = torch.mul(by_out, o[t], out=room[:rows])
-            d_c[t].add_(_through_tanh(by_squashed, squashed[t], grad_input=by_squashed))
-            torch.mul(by_out, squashed[t], out=d_o[t])
-            torch.mul(d_c[t], candidates[t], out=d_i[t])
-            torch.mul(d_c[t], i[t], out=d_s[t]).mul_(two)
-            had = 0
-            if place:
-                before = self.steps[place - 1]
-                had = min(rows, self.sizes[before])
-                torch.mul(d_c[t][:had], cells[before][:had], out=d_f[t][:had])
-                torch.mul(d_c[t][:had], f[t][:had], out=d_c[before][:had])
-            if had < rows:
-                d_f[t][had:].zero_()
-            _through_sigmoid(all_by[t], gates[t], grad_input=all_by[t])
-            torch.mm(all_by[t], self.weight_4HR, out=inputs[t])
-            later = t
+        for span in reversed(self.spans):
+            rows = slice(span.first, span.first + span.rows)
+            loops().lstm_step_back(span, *arrays)
+            torch.mm(by_gates_N4H[rows], self.weight_4HR, out=self.by_input_NR[rows])
         by_weight_4HR = by_gates_N4H.t() @ self.input_NR
         by_weight_4HR[2 * H : 3 * H] *= 2
         by_bias_4H = by_weight_4HR[:, self.one]
-        return by_input_NR[:, self.x], (by_weight_4HR[:, self.x], by_weight_4HR[:, self.h], by_bias_4H, by_bias_4H)
+        by_weights = (by_weight_4HR[:, self.x], by_weight_4HR[:, self.h], by_bias_4H, by_bias_4H)
+        return self.by_input_NR[:, self.x], by_weights
 
-    def _steps(self, *lines: Tensor) -> list[tuple[Tensor, ...]]:
-        return [line.split(self.sizes) for line in lines]
-
-
-def _four(gates_N4H: Tensor) -> tuple[Tensor, ...]:
-    return gates_N4H.view(len(gates_N4H), 4, -1).unbind(1)
+    def by_start(self) -> tuple[Tensor, Tensor]:
+        """The gradients of (h, c) [B, H] before the first step."""
+        return self.by_input_NR[: self.starts, self.h], self.by_cell

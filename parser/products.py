@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from parser.compiled import trains_on_cpu
+
 PIECE = 384
 """Rows of a piece: the gradient [2816, 500] of the features takes a quarter longer as a whole."""
 
@@ -20,7 +22,7 @@ def similarity(asking_BTE: Tensor, asked_BWE: Tensor) -> Tensor:
 
     The library makes the gradient of what is asked as [E, W], rows of a few numbers; as [W, E] it takes half as long.
     """
-    if not _trains_on_cpu(asking_BTE):
+    if not trains_on_cpu(asking_BTE):
         return asking_BTE @ asked_BWE.mT
     fits: Tensor = _Similarity.apply(asking_BTE, asked_BWE)
     return fits
@@ -28,14 +30,10 @@ def similarity(asking_BTE: Tensor, asked_BWE: Tensor) -> Tensor:
 
 def linear(x: Tensor, weight_YX: Tensor, bias_Y: Tensor) -> Tensor:
     """[..., Y]: `torch.nn.functional.linear`; the gradient of many rows is made in pieces."""
-    if not _trains_on_cpu(x) or x.numel() <= 2 * PIECE * x.size(-1):
+    if not trains_on_cpu(x) or x.numel() <= 2 * PIECE * x.size(-1):
         return functional.linear(x, weight_YX, bias_Y)
     out_MY: Tensor = _Linear.apply(x.flatten(0, -2), weight_YX, bias_Y)
     return out_MY.view(*x.shape[:-1], -1)
-
-
-def _trains_on_cpu(x: Tensor) -> bool:
-    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class _Similarity(torch.autograd.Function):

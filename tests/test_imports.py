@@ -36,10 +36,10 @@ CASES = {
     "pipelines.trees": ["apache_beam", "torch", "parser"],
     "pipelines.samples": ["apache_beam", "lark", "torch", "parser"],
     "pipelines.convert": ["torch", "parser"],
-    "parser": ["torch", "pyarrow", "apache_beam", "lark", "pipelines"],
-    "parser.__main__": ["torch", "pyarrow", "apache_beam", "lark", "pipelines"],
-    "parser.train": ["apache_beam", "lark", "pipelines"],
-    "parser.bench": ["apache_beam", "lark", "pipelines"],
+    "parser": ["torch", "pyarrow", "apache_beam", "lark", "pipelines", "numba"],
+    "parser.__main__": ["torch", "pyarrow", "apache_beam", "lark", "pipelines", "numba"],
+    "parser.train": ["apache_beam", "lark", "pipelines", "numba"],
+    "parser.bench": ["apache_beam", "lark", "pipelines", "numba"],
     "parser.checkpoint": ["apache_beam", "lark", "pipelines"],
 }
 

@@ -1,0 +1,195 @@
+"""Loops compiled to machine code (numba), for training on a CPU: what lies between its products of matrices.
+
+The library runs each element-wise operation through memory by itself. A loop here does several in one pass, while the
+numbers are in the cache. Everything is float32; `fastmath` leaves NaN and infinity alone, so that a loss which is not
+finite stays so.
+
+`compiled` is who imports this: numba need not be there.
+
+N places in a line   H state   F columns   M rows of a table   X width of a table
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+_f32, _i32, _u32 = np.float32, np.int32, np.uint32
+_ONE, _TWO, _HALF = _f32(1), _f32(2), _f32(0.5)
+_LIMIT, _LOG2_E, _LN_2 = _f32(87), _f32(1.4426950408889634), _f32(0.6931471805599453)
+_C3, _C4, _C5, _C6 = (_f32(1 / n) for n in (6, 24, 120, 720))
+_ROWS = 4
+"""Rows that go through a loop together: their gates fit into the first cache, and its last, odd numbers are few."""
+
+
+def _loop(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile at the first call, and keep it on disk where there is a place for that."""
+    options |= {"fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy", "nogil": True}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:
+        return njit(**options)(function)
+
+
+def _inline(function: Callable[..., Any]) -> Any:
+    return _loop(function, inline="always")
+
+
+@_inline
+def _exp(x):
+    """2^k e^r with |r| at most half of ln 2, where seven terms of the series are exact to a float's last bit or two."""
+    x = -_LIMIT if x < -_LIMIT else x
+    x = _LIMIT if x > _LIMIT else x
+    k = np.floor(x * _LOG2_E + _HALF)
+    r = x - k * _LN_2
+    series = (((((_C6 * r + _C5) * r + _C4) * r + _C3) * r + _HALF) * r + _ONE) * r + _ONE
+    return series * _i32((_i32(k) + _i32(127)) << _i32(23)).view(_f32)
+
+
+@_inline
+def _sigmoid(x):
+    return _ONE / (_ONE + _exp(-x))
+
+
+@_inline
+def _tanh(x):
+    return _TWO / (_ONE + _exp(-_TWO * x)) - _ONE
+
+
+@_inline
+def _random(place):
+    """32 bits that belong to a place: the finalizer of MurmurHash3 (Appleby, public domain)."""
+    x = _u32(place)
+    x = _u32(_u32(x ^ (x >> _u32(16))) * _u32(0x85EBCA6B))
+    x = _u32(_u32(x ^ (x >> _u32(13))) * _u32(0xC2B2AE35))
+    return _u32(x ^ (x >> _u32(16)))
+
+
+@_loop
+def lstm_step(span, gates_N4H, cells, out, column, inputs_NR, width):
+    """One step of some rows of an LSTM, from the product to the states.
+
+    Args:
+        span: the rows, see `packed.Span`.
+        gates_N4H: sums in front of the gates; becomes the gates: input, forget, candidate as (tanh + 1) / 2, output.
+        cells: [starts + N, H].
+        out, column: the states are written there, from that column on,
+        inputs_NR, width: and from that column on into the input of each row's next step.
+    """
+    H = cells.shape[1]
+    squashed = np.empty(_ROWS * H, _f32)
+    all_gates, all_cells = gates_N4H.reshape(-1), cells.reshape(-1)
+    for first in range(0, span.rows, _ROWS):
+        rows = range(first, min(first + _ROWS, span.rows))
+        some = all_gates[(span.first + first) * 4 * H : (span.first + first + len(rows)) * 4 * H]
+        for j in range(len(some)):
+            some[j] = _sigmoid(some[j])
+        for row in rows:
+            gates = gates_N4H[span.first + row]
+            i, f, s, cell = gates[:H], gates[H : 2 * H], gates[2 * H : 3 * H], cells[span.cell + row]
+            if row < span.had:
+                before = cells[span.before + row]
+                for h in range(H):
+                    cell[h] = f[h] * before[h] + i[h] * (_TWO * s[h] - _ONE)
+            else:
+                for h in range(H):
+                    cell[h] = i[h] * (_TWO * s[h] - _ONE)
+        some = all_cells[(span.cell + first) * H : (span.cell + first + len(rows)) * H]
+        for j in range(len(some)):
+            squashed[j] = _tanh(some[j])
+        for row in rows:
+            o, tanh = gates_N4H[span.first + row, 3 * H :], squashed[(row - first) * H : (row - first + 1) * H]
+            state = out[span.out + row * span.stride, column : column + H]
+            for h in range(H):
+                state[h] = o[h] * tanh[h]
+            if row < span.go_on:
+                inputs_NR[span.after + row, width : width + H] = state
+
+
+@_loop
+def lstm_step_back(span, gates_N4H, cells, by_out, column, by_inputs_NR, width, by_cell):
+    """The gradient of the sums in front of the gates, from those of the states, of the next inputs and of the cells.
+
+    Args:
+        span, cells, column, width: as in `lstm_step`.
+        gates_N4H: the gates; becomes the gradient, which then goes through the cache once less.
+        by_out, by_inputs_NR: gradients of `out`, and of the inputs of the next step.
+        by_cell: [rows of a batch, H] gradient of each row's cell; becomes that of the cell before.
+    """
+    H = cells.shape[1]
+    squashed, all_cells, by_state = np.empty(_ROWS * H, _f32), cells.reshape(-1), np.empty(H, _f32)
+    for first in range(0, span.rows, _ROWS):
+        rows = range(first, min(first + _ROWS, span.rows))
+        some = all_cells[(span.cell + first) * H : (span.cell + first + len(rows)) * H]
+        for j in range(len(some)):
+            squashed[j] = _tanh(some[j])
+        for row in rows:
+            gates, by_c = gates_N4H[span.first + row], by_cell[span.row + row]
+            i, f, s, o = gates[:H], gates[H : 2 * H], gates[2 * H : 3 * H], gates[3 * H :]
+            tanh = squashed[(row - first) * H : (row - first + 1) * H]
+            by_state[:] = by_out[span.out + row * span.stride, column : column + H]
+            if row < span.go_on:
+                by_state += by_inputs_NR[span.after + row, width : width + H]
+            for h in range(H):
+                through = by_state[h] * o[h]
+                by_c[h] += through * (_ONE - tanh[h] * tanh[h])
+                o[h] = through * tanh[h] * (_ONE - o[h])
+            for h in range(H):
+                through = by_c[h] * i[h]
+                i[h] = through * (_TWO * s[h] - _ONE) * (_ONE - i[h])
+                s[h] = through * _TWO * s[h] * (_ONE - s[h])
+            if row < span.had:
+                before = cells[span.before + row]
+                for h in range(H):
+                    by_c[h] *= f[h]
+                    f[h] = by_c[h] * before[h] * (_ONE - f[h])
+            else:
+                f[:] = 0
+                by_c[:] = 0
+
+
+@_loop
+def zeroed(x_N, out_N, seed, limit, scale):
+    """`x_N`, scaled, where the random number of the place is at least `limit`; 0 elsewhere."""
+    for j in range(len(x_N)):
+        out_N[j] = x_N[j] * scale if _random(_u32(j) + _u32(seed)) >= _u32(limit) else _f32(0)
+
+
+@_loop
+def gather(table_MX, index_N, out_NF, column, seed, limit, scale):
+    """Rows of a table, side by side with others from that column on, and `zeroed`.
+
+    Args:
+        table_MX: the table.
+        index_N: rows of it, -1 for one of zeros; empty for all in turn.
+        out_NF: is written.
+        column: the first one.
+        seed, limit, scale: as in `zeroed`.
+    """
+    X, F = table_MX.shape[1], out_NF.shape[1]
+    for n in range(len(out_NF)):
+        out = out_NF[n, column : column + X]
+        row = index_N[n] if len(index_N) else n
+        if row < 0:
+            out[:] = 0
+            continue
+        place, table = _u32(_u32(seed) + _u32(n * F + column)), table_MX[row]
+        for j in range(X):
+            out[j] = table[j] * scale if _random(place + _u32(j)) >= _u32(limit) else _f32(0)
+
+
+@_loop
+def scatter(by_table_MX, index_N, by_out_NF, column, seed, limit, scale):
+    """Add to the gradient of a table what `gather` hands back."""
+    X, F = by_table_MX.shape[1], by_out_NF.shape[1]
+    for n in range(len(by_out_NF)):
+        row = index_N[n] if len(index_N) else n
+        if row < 0:
+            continue
+        by_out, by_table = by_out_NF[n, column : column + X], by_table_MX[row]
+        place = _u32(_u32(seed) + _u32(n * F + column))
+        for j in range(X):
+            by_table[j] += by_out[j] * scale if _random(place + _u32(j)) >= _u32(limit) else _f32(0)
