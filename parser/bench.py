@@ -38,10 +38,10 @@ WARM_STEPS = 300
 """Steps of training before parsing is timed, since fresh weights write trees much longer than real ones, and before
 anything is timed on a GPU."""
 PARTS = {
-    "recurrence": ("lstm", "rnn"),
+    "recurrence": ("lstm", "rnn", "_rows", "_both"),
     "products": ("::mm", "::addmm", "::bmm", "::baddbmm", "::linear", "gemm", "cutlass"),
-    "look-ups": ("embedding", "index", "gather", "scatter", "segment_reduce"),
-    "random": ("random_", "bernoulli", "dropout", "::rand"),
+    "look-ups": ("embedding", "index", "gather", "scatter", "segment_reduce", "_sidebyside", "_spelled"),
+    "random": ("random_", "bernoulli", "dropout", "::rand", "_zeroed", "_squashed"),
     "optimizer": ("adam", "linalg_vector_norm", "multi_tensor"),
 }
 """Names of operations by part of a training step; every other one is "element-wise"."""

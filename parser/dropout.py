@@ -50,6 +50,13 @@ class Dropout(nn.Module):
         dropped: Tensor = _Zeroed.apply(x, self.active)
         return dropped
 
+    def of_tanh(self, x: Tensor) -> Tensor:
+        """The hyperbolic tangent of `x` with some units zeroed."""
+        if not compiled(x):
+            return self(torch.tanh(x))
+        dropped: Tensor = _Squashed.apply(x, self.active)
+        return dropped
+
     @property
     def active(self) -> float:
         """The share that is zeroed now: none but in training."""
@@ -71,3 +78,20 @@ def _zeroed(x: Tensor, draw: Draw) -> Tensor:
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     loops().zeroed(plain(x).reshape(-1), out.numpy().reshape(-1), *draw)
     return out
+
+
+class _Squashed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, share: float) -> Tensor:
+        ctx.draw, out = Draw.of(share), torch.empty_like(x, memory_format=torch.contiguous_format)
+        loops().squashed(plain(x).reshape(-1), out.numpy().reshape(-1), *ctx.draw)
+        ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (out,) = ctx.saved_tensors
+        by_x = torch.empty_like(out)
+        arrays = (plain(x).reshape(-1) for x in (out, gradients[0], by_x))
+        loops().squashed_back(*arrays, *ctx.draw)
+        return by_x, None

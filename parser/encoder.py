@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from parser.batch import Input
-from parser.compiled import compiled
+from parser.compiled import compiled, loops, plain
 from parser.config import ModelConfig
 from parser.dropout import Dropout
 from parser.lookup import Mirrored, Part, look_up, rows_at, side_by_side
@@ -49,16 +50,37 @@ class Characters(nn.Module):
 
         No product is made for the padding of short words, and none twice for the same character.
         """
-        size = self.embed.num_embeddings
-        table = torch.einsum("cd,hdk->kch", self.embed.weight, self.conv.weight).flatten(0, 1).float()
+        table_3CX = torch.einsum("cd,hdk->kch", self.embed.weight, self.conv.weight).float()
+        bias: Any = self.conv.bias
+        if compiled(table_3CX):
+            maxima: Tensor = _Spelled.apply(table_3CX, inputs.chars_UC, inputs.letters_U)
+            return maxima + bias
         line = functional.pad(inputs.chars_UC, (1, 1)).flatten()
         around = torch.arange(-1, 2, device=line.device)
-        windows_P3 = line[inputs.letter_P[:, None] + around] + (around + 1) * size
-        if table.device.type == "cpu":
-            sums_PH = functional.embedding_bag(windows_P3, table, mode="sum")
+        windows_P3 = line[inputs.letter_P[:, None] + around] + (around + 1) * table_3CX.size(1)
+        if table_3CX.device.type == "cpu":
+            sums_PX = functional.embedding_bag(windows_P3, table_3CX.flatten(0, 1), mode="sum")
         else:
-            sums_PH = look_up(table, windows_P3).sum(1)
-        return torch.segment_reduce(sums_PH, "max", lengths=inputs.letters_U, unsafe=True) + self.conv.bias  # type: ignore[operator]
+            sums_PX = look_up(table_3CX.flatten(0, 1), windows_P3).sum(1)
+        # Where several places share a maximum the library hands each of them all of a negative gradient (torch 2.13);
+        # the loops hand it to the first.
+        return torch.segment_reduce(sums_PX, "max", lengths=inputs.letters_U, unsafe=True) + bias
+
+
+class _Spelled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table_3CX: Tensor, chars_UC: Tensor, letters_U: Tensor) -> Tensor:
+        ctx.shape, ctx.chars, ctx.letters = table_3CX.shape, plain(chars_UC), plain(letters_U)
+        out_UX = table_3CX.new_empty(len(chars_UC), table_3CX.size(2))
+        ctx.place_UX = np.empty(out_UX.shape, np.int32)
+        loops().spell(plain(table_3CX), ctx.chars, ctx.letters, out_UX.numpy(), ctx.place_UX)
+        return out_UX
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        by_table_3CX = torch.zeros(ctx.shape)
+        loops().spell_back(by_table_3CX.numpy(), ctx.chars, ctx.letters, plain(gradients[0]), ctx.place_UX)
+        return by_table_3CX, None, None
 
 
 class Encoder(nn.Module):

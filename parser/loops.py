@@ -7,6 +7,7 @@ finite stays so.
 `compiled` is who imports this: numba need not be there.
 
 N places in a line   H state   F columns   M rows of a table   X width of a table
+U distinct words   C characters
 """
 
 from __future__ import annotations
@@ -159,6 +160,21 @@ def zeroed(x_N, out_N, seed, limit, scale):
 
 
 @_loop
+def squashed(x_N, out_N, seed, limit, scale):
+    """The hyperbolic tangent of `x_N`, `zeroed`."""
+    for j in range(len(x_N)):
+        out_N[j] = _tanh(x_N[j]) * scale if _random(_u32(j) + _u32(seed)) >= _u32(limit) else _f32(0)
+
+
+@_loop
+def squashed_back(out_N, by_out_N, by_x_N, seed, limit, scale):
+    """The gradient of what was squashed; that of a unit which was zeroed is 0."""
+    for j in range(len(out_N)):
+        tanh, kept = out_N[j] / scale, _random(_u32(j) + _u32(seed)) >= _u32(limit)
+        by_x_N[j] = by_out_N[j] * scale * (_ONE - tanh * tanh) if kept else _f32(0)
+
+
+@_loop
 def gather(table_MX, index_N, out_NF, column, seed, limit, scale):
     """Rows of a table, side by side with others from that column on, and `zeroed`.
 
@@ -193,3 +209,46 @@ def scatter(by_table_MX, index_N, by_out_NF, column, seed, limit, scale):
         place = _u32(_u32(seed) + _u32(n * F + column))
         for j in range(X):
             by_table[j] += by_out[j] * scale if _random(place + _u32(j)) >= _u32(limit) else _f32(0)
+
+
+@_loop
+def spell(table_3CX, chars_UC, letters_U, out_UX, place_UX):
+    """The maxima of a convolution over the characters of words, as sums of three rows of a table.
+
+    Args:
+        table_3CX: what each character adds to the place behind it, its own and the place before it.
+        chars_UC: characters of each word; number 0 stands on either side of it.
+        letters_U: how many it has.
+        out_UX: gets the maxima.
+        place_UX: gets where they are.
+    """
+    sums = np.empty(out_UX.shape[1], _f32)
+    for u in range(len(chars_UC)):
+        out, place, chars, last = out_UX[u], place_UX[u], chars_UC[u], letters_U[u] - 1
+        for at in range(last + 1):
+            left = table_3CX[0, chars[at - 1] if at else 0]
+            right = table_3CX[2, chars[at + 1] if at < last else 0]
+            middle = table_3CX[1, chars[at]]
+            for j in range(len(sums)):
+                sums[j] = left[j] + middle[j] + right[j]
+            if at:
+                for j in range(len(sums)):
+                    # What is no number is more than any number.
+                    more = sums[j] > out[j] or sums[j] != sums[j]
+                    place[j] = at if more else place[j]
+                    out[j] = sums[j] if more else out[j]
+            else:
+                place[:] = 0
+                out[:] = sums
+
+
+@_loop
+def spell_back(by_table_3CX, chars_UC, letters_U, by_out_UX, place_UX):
+    """Add to the gradient of the table: three numbers for each maximum."""
+    for u in range(len(chars_UC)):
+        by_out, place, chars, last = by_out_UX[u], place_UX[u], chars_UC[u], letters_U[u] - 1
+        for j in range(len(by_out)):
+            at = place[j]
+            by_table_3CX[0, chars[at - 1] if at else 0, j] += by_out[j]
+            by_table_3CX[1, chars[at], j] += by_out[j]
+            by_table_3CX[2, chars[at + 1] if at < last else 0, j] += by_out[j]

@@ -23,7 +23,7 @@ from parser.dropout import Dropout
 from parser.encoder import Encoder
 from parser.legal import Legal
 from parser.lookup import Part, look_up, rows_at, side_by_side
-from parser.products import linear, similarity
+from parser.products import similarity, two_layers
 from parser.recurrence import lstm_step, run
 from parser.vocab import Vocab
 
@@ -183,8 +183,8 @@ class Model(nn.Module):
             tables = (self.near_attention.weight, self.copy_biases())
             near_attention, near_copy = (self._near(table, front_BT, memory) for table in tables)
         features = side_by_side(parts, front_BT.shape, self.dropout.active)
-        hidden = torch.tanh(self._hidden(features, stack_BTH, memory, near_attention))
-        return self.dropout(hidden), near_copy
+        hidden = self._hidden(features, stack_BTH, memory, near_attention)
+        return self.dropout.of_tanh(hidden), near_copy
 
     def _copy_scores(self, hidden_BTH: Tensor, near_BTW: Tensor | None, memory: Memory) -> Tensor:
         """[B, T, W]"""
@@ -222,13 +222,11 @@ class Model(nn.Module):
             query = self.query(stack_BTH)
             hidden = functional.linear(features_BTF, self.hidden.weight[:, :width], self.hidden.bias)
         else:
-            # Query and hidden layer look at the same features: one product for both is quicker than two.
-            size = self.query.out_features
-            weight = torch.cat([self.query.weight, self.hidden.weight[:, :width]])
-            none = self.hidden.bias.new_zeros(size)
-            bias = torch.cat([none if self.query.bias is None else self.query.bias, self.hidden.bias])
-            query, hidden = linear(features_BTF, weight, bias).split([size, len(self.hidden.bias)], -1)
-        return hidden + functional.linear(self._attend(query, memory, near_BTW), self.hidden.weight[:, width:])
+            of_features = self.hidden.weight[:, :width], self.hidden.bias
+            query, hidden = two_layers(features_BTF, (self.query.weight, self.query.bias), of_features)
+        attended = self._attend(query, memory, near_BTW)
+        both = torch.addmm(hidden.flatten(0, 1), attended.flatten(0, 1), self.hidden.weight[:, width:].t())
+        return both.view_as(hidden)
 
     def _attend(self, query_BTQ: Tensor, memory: Memory, near_BTW: Tensor | None) -> Tensor:
         """[B, T, E]: the mean of the encoder states, weighted by the query."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parser import compiled
+from parser.config import ModelConfig
 from parser.dropout import Draw, Dropout
+from parser.encoder import Characters
 from parser.lookup import Part, side_by_side
 
 
@@ -63,6 +67,60 @@ def test_a_draw_costs_the_generator_nothing_where_nothing_is_zeroed():
 
     assert Draw.of(0.0)[:2] == (0, 0) and torch.equal(torch.get_rng_state(), before)
     assert Draw.of(0.5).limit == 2**31 and not torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_the_tangent_and_dropout_in_one(share):
+    torch.manual_seed(3)
+    dropout, x = Dropout(share).train(), (3 * torch.randn(40, 50)).requires_grad_()
+    found = dropout.of_tanh(x)
+    kept = found != 0
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+
+    tanh = torch.tanh(x.detach())
+    assert (~kept).float().mean() == pytest.approx(share, abs=0.03)
+    assert torch.allclose(found, tanh * kept / (1 - share), atol=1e-6)
+    assert torch.allclose(gradient, (1 - tanh**2) * kept / (1 - share), atol=1e-5)
+
+
+WORDS = st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=9), min_size=1, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(WORDS, st.sampled_from([1, 7, 16, 21]))
+def test_spellings_are_the_maxima_of_a_convolution(words, width):
+    torch.manual_seed(width)
+    characters = Characters(7, ModelConfig(char_dim=5, char_hidden=width))
+    inputs = spelled(words)
+    found = characters(inputs)
+    convolution = characters.conv(characters.embed.weight[torch.nn.functional.pad(inputs.chars_UC, (1, 1))].mT)
+    # The convolution pads by itself, too, which adds a place at either end that is none of the word's.
+    places = torch.arange(convolution.size(2)) - 1
+    real = (places >= 0) & (places < inputs.letters_U[:, None])
+    expected = convolution.masked_fill(~real[:, None], -torch.inf).amax(-1)
+
+    assert torch.allclose(found, expected, atol=1e-5)
+    wanted, weights = [characters.embed.weight, *characters.conv.parameters()], torch.randn_like(found)
+    gradients = (torch.autograd.grad((out * weights).sum(), wanted) for out in (found, expected))
+    for one, other in zip(*gradients, strict=True):
+        # Places that share a maximum may share its gradient, and have the same characters around them.
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_a_spelling_that_is_no_number_is_not_hidden():
+    characters = Characters(7, ModelConfig(char_dim=5, char_hidden=4))
+    characters.embed.weight.data[3] = torch.nan
+
+    found = characters(spelled([[1, 2], [1, 1, 1, 3, 1, 1, 1, 1], [3]]))
+    assert found.isnan().any(1).tolist() == [False, True, True]
+
+
+def spelled(words: list[list[int]]) -> Any:
+    """What `Characters` reads of such words."""
+    width, letters_U = max(map(len, words)), torch.tensor([len(word) for word in words])
+    chars_UC = torch.tensor([word + [0] * (width - len(word)) for word in words])
+    return SimpleNamespace(chars_UC=chars_UC, letters_U=letters_U)
 
 
 @settings(max_examples=50, deadline=None)

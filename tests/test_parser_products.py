@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from parser import products
-from parser.products import linear, similarity
+from parser.products import similarity, two_layers
 
 
 def some(*shape: int) -> torch.Tensor:
@@ -21,10 +21,21 @@ def test_similarity_is_the_inner_product():
     assert torch.autograd.gradcheck(similarity, (asking_BTE, asked_BWE))
 
 
-@pytest.mark.parametrize("rows", [3, 4, 7])
-def test_linear_in_pieces_is_linear(rows, monkeypatch):
+@pytest.mark.parametrize("biased", [(True, True), (False, True), (False, False)])
+@pytest.mark.parametrize("rows", [1, 4, 7])
+def test_two_layers_are_two_layers(rows, biased, monkeypatch):
     monkeypatch.setattr(products, "PIECE", 2)
-    x, weight_YX, bias_Y = some(rows, 2, 3), some(4, 3), some(4)
+    x, first, second = some(rows, 2, 3), some(4, 3), some(5, 3)
+    biases = [some(size) if on else None for size, on in zip((4, 5), biased, strict=True)]
+    given = [tensor for tensor in (x, first, second, *biases) if tensor is not None]
 
-    assert torch.equal(linear(x, weight_YX, bias_Y), functional.linear(x, weight_YX, bias_Y))
-    assert torch.autograd.gradcheck(linear, (x, weight_YX, bias_Y))
+    def layers(*_):
+        return two_layers(x, (first, biases[0]), (second, biases[1]))
+
+    expected = functional.linear(x, first, biases[0]), functional.linear(x, second, biases[1])
+    for one, other in zip(layers(), expected, strict=True):
+        assert torch.equal(one, other)
+    assert torch.autograd.gradcheck(layers, given)
+    monkeypatch.setattr(products, "trains_on_cpu", lambda _: False)
+    for one, other in zip(layers(), expected, strict=True):
+        assert torch.allclose(one, other)
