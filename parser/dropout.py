@@ -84,7 +84,7 @@ class _Squashed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, share: float) -> Tensor:
         ctx.draw, out = Draw.of(share), torch.empty_like(x, memory_format=torch.contiguous_format)
-        loops().squashed(plain(x).reshape(-1), out.numpy().reshape(-1), *ctx.draw)
+        loops().squashed(_rows(x), 0, _rows(out), x.size(-1), *ctx.draw)
         ctx.save_for_backward(out)
         return out
 
@@ -92,6 +92,10 @@ class _Squashed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (out,) = ctx.saved_tensors
         by_x = torch.empty_like(out)
-        arrays = (plain(x).reshape(-1) for x in (out, gradients[0], by_x))
-        loops().squashed_back(*arrays, *ctx.draw)
+        arrays = (_rows(x) for x in (out, gradients[0], by_x))
+        loops().squashed_back(*arrays, 0, out.size(-1), *ctx.draw)
         return by_x, None
+
+
+def _rows(x: Tensor) -> Any:
+    return plain(x).reshape(-1, x.size(-1))

@@ -160,18 +160,23 @@ def zeroed(x_N, out_N, seed, limit, scale):
 
 
 @_loop
-def squashed(x_N, out_N, seed, limit, scale):
-    """The hyperbolic tangent of `x_N`, `zeroed`."""
-    for j in range(len(x_N)):
-        out_N[j] = _tanh(x_N[j]) * scale if _random(_u32(j) + _u32(seed)) >= _u32(limit) else _f32(0)
+def squashed(x_NX, column, out_NY, width, seed, limit, scale):
+    """The hyperbolic tangent of so many columns of `x_NX`, from that one on, `zeroed`, as the first ones of `out_NY`."""
+    for n in range(len(out_NY)):
+        x, out, place = x_NX[n, column : column + width], out_NY[n], _u32(_u32(seed) + _u32(n * width))
+        for j in range(width):
+            out[j] = _tanh(x[j]) * scale if _random(place + _u32(j)) >= _u32(limit) else _f32(0)
 
 
 @_loop
-def squashed_back(out_N, by_out_N, by_x_N, seed, limit, scale):
+def squashed_back(out_NY, by_out_NY, by_x_NX, column, width, seed, limit, scale):
     """The gradient of what was squashed; that of a unit which was zeroed is 0."""
-    for j in range(len(out_N)):
-        tanh, kept = out_N[j] / scale, _random(_u32(j) + _u32(seed)) >= _u32(limit)
-        by_x_N[j] = by_out_N[j] * scale * (_ONE - tanh * tanh) if kept else _f32(0)
+    for n in range(len(out_NY)):
+        out, by_out, by_x = out_NY[n], by_out_NY[n], by_x_NX[n, column : column + width]
+        place = _u32(_u32(seed) + _u32(n * width))
+        for j in range(width):
+            tanh, kept = out[j] / scale, _random(place + _u32(j)) >= _u32(limit)
+            by_x[j] = by_out[j] * scale * (_ONE - tanh * tanh) if kept else _f32(0)
 
 
 @_loop
@@ -252,3 +257,167 @@ def spell_back(by_table_3CX, chars_UC, letters_U, by_out_UX, place_UX):
             by_table_3CX[0, chars[at - 1] if at else 0, j] += by_out[j]
             by_table_3CX[1, chars[at], j] += by_out[j]
             by_table_3CX[2, chars[at + 1] if at < last else 0, j] += by_out[j]
+
+
+@_loop
+def _fit(asking_E, asked_WE, fits_W):
+    """How well each of the asked fits: inner products, four at a time."""
+    whole = len(asked_WE) // 4 * 4
+    for w in range(0, whole, 4):
+        a, b, c, d = asked_WE[w], asked_WE[w + 1], asked_WE[w + 2], asked_WE[w + 3]
+        p = q = r = s = _f32(0)
+        for j in range(len(asking_E)):
+            x = asking_E[j]
+            p, q, r, s = p + x * a[j], q + x * b[j], r + x * c[j], s + x * d[j]
+        fits_W[w], fits_W[w + 1], fits_W[w + 2], fits_W[w + 3] = p, q, r, s
+    for w in range(whole, len(asked_WE)):
+        a, p = asked_WE[w], _f32(0)
+        for j in range(len(asking_E)):
+            p += asking_E[j] * a[j]
+        fits_W[w] = p
+
+
+@_loop
+def _blend(out_E, share_W, rows_WX, column):
+    """Add rows to one, each by its share, four at a time, from a column of theirs on."""
+    E, whole = len(out_E), len(rows_WX) // 4 * 4
+    for w in range(0, whole, 4):
+        a, b = rows_WX[w, column : column + E], rows_WX[w + 1, column : column + E]
+        c, d = rows_WX[w + 2, column : column + E], rows_WX[w + 3, column : column + E]
+        p, q, r, s = share_W[w], share_W[w + 1], share_W[w + 2], share_W[w + 3]
+        for j in range(E):
+            out_E[j] += p * a[j] + q * b[j] + r * c[j] + s * d[j]
+    for w in range(whole, len(rows_WX)):
+        a, p = rows_WX[w, column : column + E], share_W[w]
+        for j in range(E):
+            out_E[j] += p * a[j]
+
+
+@_loop
+def _softmax(scores):
+    """In place; returns the logarithm of what it divides by."""
+    top, total = scores[0], _f32(0)
+    for score in scores:
+        top = score if score > top or score != score else top
+    for j in range(len(scores)):
+        scores[j] = _exp(scores[j] - top)
+        total += scores[j]
+    for j in range(len(scores)):
+        scores[j] /= total
+    return top + np.log(total)
+
+
+@_inline
+def _near(w, front, reach):
+    """The row, in a table of biases, of a word by its distance from the front."""
+    return min(max(w - front, -reach), reach) + reach
+
+
+@_loop
+def attend(ends_B, length_B, front_N, states_BWE, near_D, both_NX, share_NW, attended_NE):
+    """Attention of some utterances' actions to their words.
+
+    Args:
+        ends_B: where the actions of each utterance end, in a line that begins with the first one's.
+        length_B: words of each.
+        front_N: see `batch.Batch`.
+        states_BWE: of the words.
+        near_D: biases by distance from the front, from the most before it on.
+        both_NX: the queries are its first columns.
+        share_NW: gets the weights.
+        attended_NE: gets the means.
+    """
+    E, reach, first = states_BWE.shape[2], len(near_D) // 2, 0
+    for b in range(len(ends_B)):
+        W = length_B[b]
+        states_WE = states_BWE[b, :W]
+        for n in range(first, ends_B[b]):
+            share, attended = share_NW[n, :W], attended_NE[n]
+            _fit(both_NX[n, :E], states_WE, share)
+            for w in range(W):
+                share[w] += near_D[_near(w, front_N[n], reach)]
+            _softmax(share)
+            attended[:] = 0
+            _blend(attended, share, states_WE, 0)
+        first = ends_B[b]
+
+
+@_loop
+def attend_back(
+    ends_B, length_B, front_N, states_BWE, near_D, both_NX, share_NW, by_attended_NE, by_states_BWE, by_near_D
+):
+    """The way back: `by_...` get gradients added, and those of the queries take the queries' place.
+
+    The weights are lost.
+    """
+    E, reach, first = states_BWE.shape[2], len(near_D) // 2, 0
+    by_share = np.empty(states_BWE.shape[1], _f32)
+    for b in range(len(ends_B)):
+        W, end = length_B[b], ends_B[b]
+        states_WE, by_states_WE, share_WT = states_BWE[b, :W], by_states_BWE[b, :W], share_NW[first:end, :W].T
+        for w in range(W):
+            _blend(by_states_WE[w], share_WT[w], by_attended_NE[first:end], 0)
+        for n in range(first, end):
+            share, mean = share_NW[n, :W], _f32(0)
+            _fit(by_attended_NE[n], states_WE, by_share[:W])
+            for w in range(W):
+                mean += share[w] * by_share[w]
+            for w in range(W):
+                share[w] *= by_share[w] - mean
+                by_near_D[_near(w, front_N[n], reach)] += share[w]
+        for w in range(W):
+            _blend(by_states_WE[w], share_WT[w], both_NX[first:end], 0)
+        for n in range(first, end):
+            query = both_NX[n, :E]
+            query[:] = 0
+            _blend(query, share_NW[n, :W], states_WE, 0)
+        first = end
+
+
+@_loop
+def judge(
+    ends_B, length_B, front_N, states_BWE, near_D, scores_NX, S,
+    labels_NL, word_N, red_N, target_N, bar, by_states_BWE, by_near_D,
+):  # fmt: skip
+    """The negative log-likelihood of the targets, summed, in nats; gradients take the place of what they are of.
+
+    Args:
+        ends_B, length_B, front_N, states_BWE, near_D: as in `attend`, `near_D` for copying.
+        scores_NX, S: scores of S symbols, then what asks for the word to copy.
+        labels_NL, word_N, red_N: what may come.
+        target_N: the gold action, as a symbol or S + the copied position.
+        bar: added to the score of what may not come.
+        by_states_BWE, by_near_D: get gradients added.
+    """
+    E, reach, first, loss = states_BWE.shape[2], len(near_D) // 2, 0, 0.0
+    L = labels_NL.shape[1]
+    line_NX = np.empty((len(scores_NX), S + states_BWE.shape[1]), _f32)
+    for b in range(len(ends_B)):
+        W, end = length_B[b], ends_B[b]
+        states_WE, by_states_WE = states_BWE[b, :W], by_states_BWE[b, :W]
+        for n in range(first, end):
+            scores, line = scores_NX[n], line_NX[n, : S + W]
+            copies, word = line[S:], _f32(0) if word_N[n] else bar
+            _fit(scores[S : S + E], states_WE, copies)
+            line[0] = scores[0] + (_f32(0) if red_N[n] else bar)
+            for j in range(L):
+                line[1 + j] = scores[1 + j] + (_f32(0) if labels_NL[n, j] else bar)
+            for j in range(1 + L, S):
+                line[j] = scores[j] + word
+            for w in range(W):
+                copies[w] += near_D[_near(w, front_N[n], reach)] + word
+            gold = line[target_N[n]]
+            loss += _softmax(line) - gold
+            line[target_N[n]] -= _ONE
+            scores[:S] = line[:S]
+            for w in range(W):
+                by_near_D[_near(w, front_N[n], reach)] += copies[w]
+        by_copies_WT = line_NX[first:end, S : S + W].T
+        for w in range(W):
+            _blend(by_states_WE[w], by_copies_WT[w], scores_NX[first:end], S)
+        for n in range(first, end):
+            pointer = scores_NX[n, S : S + E]
+            pointer[:] = 0
+            _blend(pointer, line_NX[n, S : S + W], states_WE, 0)
+        first = end
+    return loss

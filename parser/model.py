@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from parser import decisions
 from parser.batch import Batch, Input
+from parser.compiled import compiled
 from parser.config import ModelConfig
 from parser.domains import Domains
 from parser.dropout import Dropout
@@ -171,20 +173,34 @@ class Model(nn.Module):
         front_BT: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """([B, T, H] what a decision is made from, [B, T, W] biases of positions or None)"""
-        parts = [Part(states.flatten(0, 1)) for states in (history_BTH, stack_BTH) if states is not None]
-        if self.config.context:
-            parts += [Part(self.parent.weight, parent_BT), Part(self.sibling.weight, sibling_BT)]
+        parts = self._parts(memory, history_BTH, stack_BTH, parent_BT, sibling_BT, front_BT)
         near_attention = near_copy = None
         if self.config.front:
-            rows, width = memory.states_BWE.shape[:2]
-            start_B1 = torch.arange(rows, device=front_BT.device)[:, None] * width
-            at = torch.where(front_BT < memory.length_B[:, None], front_BT + start_B1, -1)
-            parts.append(Part(memory.states_BWE.flatten(0, 1), at, gaps=True))
             tables = (self.near_attention.weight, self.copy_biases())
             near_attention, near_copy = (self._near(table, front_BT, memory) for table in tables)
         features = side_by_side(parts, front_BT.shape, self.dropout.active)
         hidden = self._hidden(features, stack_BTH, memory, near_attention)
         return self.dropout.of_tanh(hidden), near_copy
+
+    def _parts(
+        self,
+        memory: Memory,
+        history_BTH: Tensor | None,
+        stack_BTH: Tensor | None,
+        parent_BT: Tensor,
+        sibling_BT: Tensor,
+        front_BT: Tensor,
+    ) -> list[Part]:
+        """The features of a decision: rows of tables at [B, T] places, that of the word at the front last."""
+        parts = [Part(states.flatten(0, 1)) for states in (history_BTH, stack_BTH) if states is not None]
+        if self.config.context:
+            parts += [Part(self.parent.weight, parent_BT), Part(self.sibling.weight, sibling_BT)]
+        if self.config.front:
+            rows, width = memory.states_BWE.shape[:2]
+            start_B1 = torch.arange(rows, device=front_BT.device)[:, None] * width
+            at = torch.where(front_BT < memory.length_B[:, None], front_BT + start_B1, -1)
+            parts.append(Part(memory.states_BWE.flatten(0, 1), at, gaps=True))
+        return parts
 
     def _copy_scores(self, hidden_BTH: Tensor, near_BTW: Tensor | None, memory: Memory) -> Tensor:
         """[B, T, W]"""
@@ -268,8 +284,38 @@ class Model(nn.Module):
         legal = self._legal(batch)
         if self.kinds is not None and self.domains is None:
             return self._loss_in_two_steps(batch, memory, history, stack, legal)
+        if self._block_by_block(memory):
+            return self._loss_in_blocks(batch, memory, history, stack, legal)
         logp = self.decide(memory, history, stack, batch.parent_BT, batch.sibling_BT, batch.front_BT, legal)
         return -(self._gold(logp, batch, memory) * batch.real_BT).sum()
+
+    def _block_by_block(self, memory: Memory) -> bool:
+        """Whether `decisions` knows this network, and pays."""
+        c = self.config
+        known = c.joint and c.front and c.copy and not c.marginal and c.attention == "dot" and self.domains is None
+        return known and compiled(memory.states_BWE)
+
+    def _loss_in_blocks(
+        self,
+        batch: Batch,
+        memory: Memory,
+        history_BTH: Tensor | None,
+        stack_BTH: Tensor | None,
+        legal: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        assert self.pointer is not None
+        parts = self._parts(memory, history_BTH, stack_BTH, batch.parent_BT, batch.sibling_BT, batch.front_BT)
+        weights = decisions.Weights(
+            self.query.weight,
+            self.hidden.weight,
+            self.hidden.bias,
+            self.symbols.weight,
+            self.symbols.bias,
+            self.pointer.weight,
+            self.near_attention.weight,
+            self.copy_biases(),
+        )
+        return decisions.loss_of(batch, memory, parts, weights, legal, NEVER, self.dropout.active)
 
     def _loss_in_two_steps(
         self,

@@ -147,17 +147,19 @@ def _spans(sizes: Sequence[int], steps: Sequence[int], started: bool = False, ap
         apart: the output has so many places for each row, row by row; 0 if it is a line as the input is.
     """
     firsts, starts = list(accumulate(sizes, initial=0)), sizes[steps[0]] if started else 0
+    pieces = max(1, round(max(sizes) / _BLOCK))
+    ends = [max(sizes) * piece // pieces for piece in range(pieces + 1)]
     spans = []
-    for place, t in enumerate(steps):
-        # Rows are sorted by length, so those of two steps are the first ones of either.
-        had = min(sizes[t], sizes[steps[place - 1]]) if place else starts
-        before = starts + firsts[steps[place - 1]] if place else 0
-        after = steps[place + 1] if place + 1 < len(steps) else None
-        go_on = 0 if after is None else min(sizes[t], sizes[after])
-        pieces = max(1, round(sizes[t] / _BLOCK))
-        ends = [sizes[t] * piece // pieces for piece in range(pieces + 1)]
-        for row, end in pairwise(ends):
-            rows = end - row
+    for row, last in pairwise(ends):
+        for place, t in enumerate(steps):
+            rows = min(sizes[t], last) - row
+            if rows <= 0:
+                continue
+            # Rows are sorted by length, so those of two steps are the first ones of either.
+            had = min(sizes[t], sizes[steps[place - 1]]) if place else starts
+            before = starts + firsts[steps[place - 1]] if place else 0
+            after = steps[place + 1] if place + 1 < len(steps) else None
+            go_on = 0 if after is None else min(sizes[t], sizes[after])
             spans.append(
                 Span(
                     rows=rows,

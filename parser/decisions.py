@@ -1,0 +1,238 @@
+"""The loss of all decisions of a batch, and at once its gradient, some utterances at a time: for training on a CPU.
+
+What a decision is made from (features, query, what is attended to, hidden layer, scores) is some ten rows of hundreds
+of numbers an action. For a batch at once that is some hundred megabytes, which go through memory again with every
+operation, forward and backward. Here the actions of some utterances go all the way and back while their numbers are in
+the cache. The loss is a sum, so its gradient is known before anybody asks for it, up to one factor.
+
+`Model` says what is computed; this is the same for the networks it is built for (`Decisions.fits`), with dropout
+that zeroes other units.
+
+B utterances   W words (padded)   N actions in a line, without padding   F features
+E encoder state   H hidden layer   S symbols   L labels   D distances from the front
+R, K input and Y, Z output of the two products
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parser.compiled import loops, plain
+from parser.dropout import Draw
+from parser.lookup import Part
+
+if TYPE_CHECKING:
+    from parser.batch import Batch
+    from parser.model import Memory
+
+_BLOCK = 384
+"""Actions of a block, about: its numbers stay in the cache of a core."""
+_ALIGNED = 8
+
+
+class Weights(NamedTuple):
+    """What is learned of a decision, each as in `Model`."""
+
+    query_EF: Tensor
+    hidden_HX: Tensor
+    hidden_H: Tensor
+    symbols_SH: Tensor
+    symbols_S: Tensor
+    pointer_EH: Tensor
+    near_attention_D1: Tensor
+    near_copy_D1: Tensor
+
+
+def loss_of(
+    batch: Batch,
+    memory: Memory,
+    parts: Sequence[Part],
+    weights: Weights,
+    legal: tuple[Tensor, Tensor, Tensor],
+    bar: float,
+    share: float,
+) -> Tensor:
+    """The negative log-likelihood of the gold actions, summed, in nats.
+
+    Args:
+        batch, memory: the utterances.
+        parts: the features, rows at all [B T] places; last comes the part of the word at the front.
+        weights: of the layers.
+        legal: what may come, see `Model.decide`.
+        bar: added to the score of what may not come.
+        share: of the units of features and of the hidden layer that are zeroed.
+    """
+    work = _Work.of(batch, memory, [part.at for part in parts], legal, len(weights.symbols_S), bar, share)
+    tables = [part.table for part in parts[:-1]]
+    loss: Tensor = _Decisions.apply(work, memory.states_BWE, *weights, *tables)
+    return loss
+
+
+class _Work(NamedTuple):
+    """A batch as the loops want it, its actions in one line."""
+
+    ends_B: np.ndarray
+    length_B: np.ndarray
+    front_N: np.ndarray
+    labels_NL: np.ndarray
+    word_N: np.ndarray
+    red_N: np.ndarray
+    target_N: np.ndarray
+    at_N: list[np.ndarray]
+    shared: list[bool]
+    width: int
+    bar: np.float32
+    draws: tuple[Draw, Draw]
+
+    @classmethod
+    def of(
+        cls,
+        batch: Batch,
+        memory: Memory,
+        at: Sequence[Tensor | None],
+        legal: tuple[Tensor, Tensor, Tensor],
+        symbols: int,
+        bar: float,
+        share: float,
+    ) -> _Work:
+        real_BT, length_B = plain(batch.real_BT), plain(memory.length_B)
+        line_N = np.flatnonzero(real_BT)
+        labels, word, red = (plain(mask).reshape(real_BT.size, -1)[line_N] for mask in legal)
+        target_BT = torch.where(batch.copy_BT >= 0, symbols + batch.copy_BT, batch.symbol_BT)
+        front, target = (plain(x).reshape(-1)[line_N] for x in (batch.front_BT, target_BT))
+        at_N = [line_N if index is None else plain(index).reshape(-1)[line_N] for index in at]
+        draws = Draw.of(share), Draw.of(share)
+        ends_B = real_BT.sum(1).cumsum()
+        return cls(ends_B, length_B, front, labels, word[:, 0], red[:, 0], target, at_N, [index is not None for index in at[:-1]], real_BT.shape[1], np.float32(bar), draws)
+
+    def blocks(self) -> list[tuple[slice, slice]]:
+        """(utterances, their actions) of each block."""
+        blocks, first = [], 0
+        starts_B = np.concatenate([[0], self.ends_B])
+        while first < len(self.ends_B):
+            # At least one utterance, however long.
+            last = max(first + 1, int(np.searchsorted(starts_B, starts_B[first] + _BLOCK, "right")) - 1)
+            blocks.append((slice(first, last), slice(int(starts_B[first]), int(starts_B[last]))))
+            first = last
+        return blocks
+
+
+class _Decisions(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, work: _Work, states_BWE: Tensor, *others: Tensor) -> Tensor:
+        known = len(Weights._fields)
+        blocks = _Blocks(work, states_BWE, Weights(*others[:known]), others[known:])
+        loss = sum(blocks.there_and_back(*places) for places in work.blocks())
+        ctx.save_for_backward(*blocks.gradients())
+        return states_BWE.new_tensor(loss)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(by * gradients[0] for by in ctx.saved_tensors)
+
+
+class _Blocks:
+    """Takes one block after the other, and adds up gradients.
+
+    Two products make all layers but one: features and a one (for the biases) -> query | hidden layer before what is
+    attended to, and hidden layer and a one -> symbols | pointer.
+    """
+
+    def __init__(self, work: _Work, states_BWE: Tensor, weights: Weights, tables: Sequence[Tensor]) -> None:
+        self.work, self.E, self.F, self.H, self.S = work, *weights.query_EF.shape, *weights.symbols_SH.shape[::-1]
+        E, F, H, S = self.E, self.F, self.H, self.S
+        self.first_YR = states_BWE.new_zeros(E + H, _aligned(F + 1))
+        self.first_YR[:E, :F], self.first_YR[E:, :F] = weights.query_EF, weights.hidden_HX[:, :F]
+        self.first_YR[E:, F] = weights.hidden_H
+        self.attended_HE = weights.hidden_HX[:, F:].contiguous()
+        self.last_ZK = states_BWE.new_zeros(_aligned(S + E), _aligned(H + 1))
+        self.last_ZK[:S, :H], self.last_ZK[:S, H], self.last_ZK[S : S + E, :H] = (
+            weights.symbols_SH, weights.symbols_S, weights.pointer_EH,
+        )  # fmt: skip
+        self.states, self.tables = plain(states_BWE), [plain(table) for table in tables]
+        self.near = [plain(near).reshape(-1) for near in (weights.near_attention_D1, weights.near_copy_D1)]
+        learned = self.first_YR, self.attended_HE, self.last_ZK
+        self.by_first_YR, self.by_attended_HE, self.by_last_ZK = (torch.zeros_like(weight) for weight in learned)
+        self.by_near = np.zeros_like(self.near)
+        # Zeroed block by block, where the table has rows of each utterance.
+        self.by_states = np.empty_like(self.states)
+        self.by_tables = [(np.zeros_like if shared else np.empty_like)(x) for x, shared in zip(self.tables, work.shared)]
+        most = max(places.stop - places.start for _, places in work.blocks())
+        widths = (self.first_YR.size(1), E + H, states_BWE.size(1), E, self.last_ZK.size(1), len(self.last_ZK))
+        self.room = [states_BWE.new_empty(most, width) for width in widths]
+        self.room_back = torch.empty_like(self.room[4])
+        self.room[4][:, H:] = 0
+        self.room[4][:, H] = 1
+
+    def there_and_back(self, rows: slice, places: slice) -> float:
+        """The loss of some utterances and their actions, whose gradient is added to what is there."""
+        work, (E, F, H, S) = self.work, (self.E, self.F, self.H, self.S)
+        count = places.stop - places.start
+        features_NR, both_NY, share_NW, attended_NE, hidden_NK, scores_NZ = (x[:count] for x in self.room)
+        by_hidden_NK = self.room_back[:count]
+        features, both, share, attended, hidden, scores, by_hidden = map(
+            plain, (features_NR, both_NY, share_NW, attended_NE, hidden_NK, scores_NZ, by_hidden_NK)
+        )
+        drop_features, drop_hidden = (
+            draw._replace(seed=(draw.seed + places.start * width) % 2**32)
+            for draw, width in zip(work.draws, (features.shape[1], H), strict=True)
+        )
+        asked = (work.ends_B[rows] - places.start, work.length_B[rows], work.front_N[places], self.states[rows])
+        judged = (work.labels_NL[places], work.word_N[places], work.red_N[places], work.target_N[places], work.bar)
+        self.by_states[rows] = 0
+        for by_table, shared in zip(self.by_tables, work.shared, strict=True):
+            if not shared:
+                by_table[rows.start * work.width : rows.stop * work.width] = 0
+        tables = [*self.tables, self.states.reshape(-1, E)]
+        by_tables = [*self.by_tables, self.by_states.reshape(-1, E)]
+        columns = list(accumulate((table.shape[1] for table in tables[:-1]), initial=0))
+
+        for table, at, column in zip(tables, work.at_N, columns, strict=True):
+            loops().gather(table, at[places], features, column, *drop_features)
+        features[:, F:] = 0
+        features[:, F] = 1
+        torch.mm(features_NR, self.first_YR.t(), out=both_NY)
+        loops().attend(*asked, self.near[0], both, share, attended)
+        both_NY[:, E:].addmm_(attended_NE, self.attended_HE.t())
+        loops().squashed(both, E, hidden, H, *drop_hidden)
+        torch.mm(hidden_NK, self.last_ZK.t(), out=scores_NZ)
+        loss: float = loops().judge(*asked, self.near[1], scores, S, *judged, self.by_states[rows], self.by_near[1])
+
+        self.by_last_ZK.addmm_(scores_NZ.t(), hidden_NK)
+        torch.mm(scores_NZ, self.last_ZK, out=by_hidden_NK)
+        loops().squashed_back(hidden, by_hidden, both, E, H, *drop_hidden)
+        self.by_attended_HE.addmm_(both_NY[:, E:].t(), attended_NE)
+        torch.mm(both_NY[:, E:], self.attended_HE, out=attended_NE)
+        loops().attend_back(*asked, self.near[0], both, share, attended, self.by_states[rows], self.by_near[0])
+        self.by_first_YR.addmm_(both_NY.t(), features_NR)
+        torch.mm(both_NY, self.first_YR, out=features_NR)
+        for by_table, at, column in zip(by_tables, work.at_N, columns, strict=True):
+            loops().scatter(by_table, at[places], features, column, *drop_features)
+        return loss
+
+    def gradients(self) -> list[Tensor]:
+        """Of states, weights and tables."""
+        E, F, H, S = self.E, self.F, self.H, self.S
+        near_attention, near_copy = torch.from_numpy(self.by_near)[..., None]
+        weights = Weights(
+            query_EF=self.by_first_YR[:E, :F],
+            hidden_HX=torch.cat([self.by_first_YR[E:, :F], self.by_attended_HE], 1),
+            hidden_H=self.by_first_YR[E:, F],
+            symbols_SH=self.by_last_ZK[:S, :H],
+            symbols_S=self.by_last_ZK[:S, H],
+            pointer_EH=self.by_last_ZK[S : S + E, :H],
+            near_attention_D1=near_attention,
+            near_copy_D1=near_copy,
+        )
+        return [torch.from_numpy(self.by_states), *weights, *map(torch.from_numpy, self.by_tables)]
+
+
+def _aligned(width: int) -> int:
+    """Products are quickest where rows begin at the same place of a cache line."""
+    return -(-width // _ALIGNED) * _ALIGNED
