@@ -16,7 +16,6 @@ R, K input and Y, Z output of the two products
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from parser.compiled import loops, plain
 from parser.dropout import Draw
-from parser.lookup import Part
+from parser.lookup import Part, Rows
 
 if TYPE_CHECKING:
     from parser.batch import Batch
@@ -68,7 +67,7 @@ def loss_of(
         bar: added to the score of what may not come.
         share: of the units of features and of the hidden layer that are zeroed.
     """
-    work = _Work.of(batch, memory, [part.at for part in parts], legal, len(weights.symbols_S), bar, share)
+    work = _Work.of(batch, memory, parts, legal, len(weights.symbols_S), bar, share)
     tables = [part.table for part in parts[:-1]]
     loss: Tensor = _Decisions.apply(work, memory.states_BWE, *weights, *tables)
     return loss
@@ -84,18 +83,16 @@ class _Work(NamedTuple):
     word_N: np.ndarray
     red_N: np.ndarray
     target_N: np.ndarray
-    at_N: list[np.ndarray]
-    shared: list[bool]
-    width: int
+    features: Rows
+    hidden: Draw
     bar: np.float32
-    draws: tuple[Draw, Draw]
 
     @classmethod
     def of(
         cls,
         batch: Batch,
         memory: Memory,
-        at: Sequence[Tensor | None],
+        parts: Sequence[Part],
         legal: tuple[Tensor, Tensor, Tensor],
         symbols: int,
         bar: float,
@@ -106,10 +103,11 @@ class _Work(NamedTuple):
         labels, word, red = (plain(mask).reshape(real_BT.size, -1)[line_N] for mask in legal)
         target_BT = torch.where(batch.copy_BT >= 0, symbols + batch.copy_BT, batch.symbol_BT)
         front, target = (plain(x).reshape(-1)[line_N] for x in (batch.front_BT, target_BT))
-        at_N = [line_N if index is None else plain(index).reshape(-1)[line_N] for index in at]
-        draws = Draw.of(share), Draw.of(share)
+        rows = Rows.of(parts, share)
+        at_N = [at[line_N] if len(at) else line_N for at in rows.places_N]
+        features, hidden = rows._replace(places_N=at_N), Draw.of(share)
         ends_B = real_BT.sum(1).cumsum()
-        return cls(ends_B, length_B, front, labels, word[:, 0], red[:, 0], target, at_N, [index is not None for index in at[:-1]], real_BT.shape[1], np.float32(bar), draws)
+        return cls(ends_B, length_B, front, labels, word[:, 0], red[:, 0], target, features, hidden, np.float32(bar))
 
     def blocks(self) -> list[tuple[slice, slice]]:
         """(utterances, their actions) of each block."""
@@ -129,12 +127,12 @@ class _Decisions(torch.autograd.Function):
         known = len(Weights._fields)
         blocks = _Blocks(work, states_BWE, Weights(*others[:known]), others[known:])
         loss = sum(blocks.there_and_back(*places) for places in work.blocks())
-        ctx.save_for_backward(*blocks.gradients())
+        ctx.by = blocks.gradients()
         return states_BWE.new_tensor(loss)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *(by * gradients[0] for by in ctx.saved_tensors)
+        return None, *(by.mul_(gradients[0]) for by in ctx.by)
 
 
 class _Blocks:
@@ -155,14 +153,12 @@ class _Blocks:
         self.last_ZK[:S, :H], self.last_ZK[:S, H], self.last_ZK[S : S + E, :H] = (
             weights.symbols_SH, weights.symbols_S, weights.pointer_EH,
         )  # fmt: skip
-        self.states, self.tables = plain(states_BWE), [plain(table) for table in tables]
+        self.states, self.tables = states_BWE, [*tables, states_BWE.flatten(0, 1)]
         self.near = [plain(near).reshape(-1) for near in (weights.near_attention_D1, weights.near_copy_D1)]
         learned = self.first_YR, self.attended_HE, self.last_ZK
         self.by_first_YR, self.by_attended_HE, self.by_last_ZK = (torch.zeros_like(weight) for weight in learned)
         self.by_near = np.zeros_like(self.near)
-        # Zeroed block by block, where the table has rows of each utterance.
-        self.by_states = np.empty_like(self.states)
-        self.by_tables = [(np.zeros_like if shared else np.empty_like)(x) for x, shared in zip(self.tables, work.shared)]
+        self.by_states, self.by_tables = torch.empty_like(states_BWE), [torch.zeros_like(x) for x in tables]
         most = max(places.stop - places.start for _, places in work.blocks())
         widths = (self.first_YR.size(1), E + H, states_BWE.size(1), E, self.last_ZK.size(1), len(self.last_ZK))
         self.room = [states_BWE.new_empty(most, width) for width in widths]
@@ -179,41 +175,31 @@ class _Blocks:
         features, both, share, attended, hidden, scores, by_hidden = map(
             plain, (features_NR, both_NY, share_NW, attended_NE, hidden_NK, scores_NZ, by_hidden_NK)
         )
-        drop_features, drop_hidden = (
-            draw._replace(seed=(draw.seed + places.start * width) % 2**32)
-            for draw, width in zip(work.draws, (features.shape[1], H), strict=True)
-        )
-        asked = (work.ends_B[rows] - places.start, work.length_B[rows], work.front_N[places], self.states[rows])
+        looked = work.features.some(places, features.shape[1])
+        draw = work.hidden._replace(seed=(work.hidden.seed + places.start * H) % 2**32)
+        by_states = self.by_states[rows].zero_().numpy()
+        asked = (work.ends_B[rows] - places.start, work.length_B[rows], work.front_N[places], plain(self.states[rows]))
         judged = (work.labels_NL[places], work.word_N[places], work.red_N[places], work.target_N[places], work.bar)
-        self.by_states[rows] = 0
-        for by_table, shared in zip(self.by_tables, work.shared, strict=True):
-            if not shared:
-                by_table[rows.start * work.width : rows.stop * work.width] = 0
-        tables = [*self.tables, self.states.reshape(-1, E)]
-        by_tables = [*self.by_tables, self.by_states.reshape(-1, E)]
-        columns = list(accumulate((table.shape[1] for table in tables[:-1]), initial=0))
 
-        for table, at, column in zip(tables, work.at_N, columns, strict=True):
-            loops().gather(table, at[places], features, column, *drop_features)
+        looked.gather(self.tables, features)
         features[:, F:] = 0
         features[:, F] = 1
         torch.mm(features_NR, self.first_YR.t(), out=both_NY)
         loops().attend(*asked, self.near[0], both, share, attended)
         both_NY[:, E:].addmm_(attended_NE, self.attended_HE.t())
-        loops().squashed(both, E, hidden, H, *drop_hidden)
+        loops().squashed(both, E, hidden, H, *draw)
         torch.mm(hidden_NK, self.last_ZK.t(), out=scores_NZ)
-        loss: float = loops().judge(*asked, self.near[1], scores, S, *judged, self.by_states[rows], self.by_near[1])
+        loss: float = loops().judge(*asked, self.near[1], scores, S, *judged, by_states, self.by_near[1])
 
         self.by_last_ZK.addmm_(scores_NZ.t(), hidden_NK)
         torch.mm(scores_NZ, self.last_ZK, out=by_hidden_NK)
-        loops().squashed_back(hidden, by_hidden, both, E, H, *drop_hidden)
+        loops().squashed_back(hidden, by_hidden, both, E, H, *draw)
         self.by_attended_HE.addmm_(both_NY[:, E:].t(), attended_NE)
         torch.mm(both_NY[:, E:], self.attended_HE, out=attended_NE)
-        loops().attend_back(*asked, self.near[0], both, share, attended, self.by_states[rows], self.by_near[0])
+        loops().attend_back(*asked, self.near[0], both, share, attended, by_states, self.by_near[0])
         self.by_first_YR.addmm_(both_NY.t(), features_NR)
         torch.mm(both_NY, self.first_YR, out=features_NR)
-        for by_table, at, column in zip(by_tables, work.at_N, columns, strict=True):
-            loops().scatter(by_table, at[places], features, column, *drop_features)
+        looked.scatter([*self.by_tables, self.by_states.flatten(0, 1)], features)
         return loss
 
     def gradients(self) -> list[Tensor]:
@@ -230,7 +216,7 @@ class _Blocks:
             near_attention_D1=near_attention,
             near_copy_D1=near_copy,
         )
-        return [torch.from_numpy(self.by_states), *weights, *map(torch.from_numpy, self.by_tables)]
+        return [self.by_states, *weights, *self.by_tables]
 
 
 def _aligned(width: int) -> int:

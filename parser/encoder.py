@@ -6,6 +6,7 @@ X word input   E encoder state
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -131,28 +132,25 @@ class Encoder(nn.Module):
             embedded_BW = torch.where(drop, self.unknown[word_BW], embedded_BW)
         packs = self.training and compiled(self.embed.weight)
         packing = Packing.of(inputs.length_B, word_BW.size(1)) if packs else None
-        x = self._words(inputs, embedded_BW, packing)
+        parts = self._words(inputs, embedded_BW, packing)
         if packing is None:
+            x = side_by_side(parts, word_BW.shape, self.dropout.active)
             x, final = self._read_rows(x, inputs.length_B)
         else:
-            x, final = self._read_line(x, inputs.length_B, packing)
+            x, final = self._read_line(parts, inputs.length_B, packing)
         if self.pool is not None:
             place, length = torch.arange(x.size(1), device=x.device)[None], inputs.length_B[:, None]
             energy_BW = self.pool(x)[..., 0].masked_fill(place >= length, -torch.inf)
             final = (energy_BW.softmax(-1)[:, None] @ x)[:, 0]
         return x, final
 
-    def _words(self, inputs: Input, embedded_BW: Tensor, packing: Packing | None) -> Tensor:
-        """What is known of each word: [B, W, X], or [N, X] in one line; `embedded_BW` are rows of `embed`.
-
-        Dropout is through with it.
-        """
+    def _words(self, inputs: Input, embedded_BW: Tensor, packing: Packing | None) -> list[Part]:
+        """What is known of each word, at [B, W] places, or at [N] in one line; `embedded_BW` are rows of `embed`."""
 
         def lined(x_BW: Tensor) -> Tensor:
             return x_BW if packing is None else packing.pack(x_BW)
 
-        word_N = lined(embedded_BW)
-        parts = [Part(self.embed.weight, word_N)]
+        parts = [Part(self.embed.weight, lined(embedded_BW))]
         if self.characters is not None:
             parts.append(Part(self.characters(inputs), lined(inputs.which_BW)))
         if self.static is not None:
@@ -163,7 +161,7 @@ class Encoder(nn.Module):
             parts.append(Part(pieces_BPD.flatten(0, 1), lined(inputs.first_BW + row_B1)))
         if self.domain is not None:
             parts.append(Part(self.domain.weight, lined(inputs.domain_B[:, None].expand_as(embedded_BW))))
-        return side_by_side(parts, word_N.shape, self.dropout.active)
+        return parts
 
     def _read_rows(self, x: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
         """([B, W, E] states, [B, E] the last ones of both directions), from [B, W, X]."""
@@ -179,11 +177,11 @@ class Encoder(nn.Module):
             x = torch.cat([right, left], -1)
         return self.dropout(x), final
 
-    def _read_line(self, x_NX: Tensor, length_B: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
-        """The same from [N, X] in one line."""
-        x = x_NX
-        for layer, (ahead, back) in enumerate(zip(self.forwards, self.backwards, strict=True)):
-            x = run_both(ahead, back, self.dropout(x) if layer else x, packing.sizes)
+    def _read_line(self, parts: Sequence[Part], length_B: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """The same from words in one line, before dropout."""
+        for ahead, back in zip(self.forwards, self.backwards, strict=True):
+            x = run_both(ahead, back, parts, packing.sizes, self.dropout.active)
+            parts = [Part(x)]
         half = x.size(1) // 2
         first_B, last_B = packing.place_BW[:, 0], packing.place_BW.gather(1, length_B[:, None] - 1)[:, 0]
         final = torch.cat([look_up(x[:, :half], last_B), look_up(x[:, half:], first_B)], -1)

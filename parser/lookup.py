@@ -7,6 +7,7 @@ M rows of a table   X its width   N look-ups in a line   F widths of several tab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,30 +75,63 @@ def side_by_side(parts: Sequence[Part], shape: Sequence[int], share: float = 0.0
     """[*shape, F]: rows of several tables side by side, a share of their units zeroed as by `dropout.Dropout`."""
     if not compiled(parts[0].table):
         return functional.dropout(torch.cat([part.rows(shape) for part in parts], -1), share)
-    line_NF: Tensor = _SideBySide.apply(share, [part.at for part in parts], *(part.table for part in parts))
+    rows, tables = Rows.of(parts, share), [part.table for part in parts]
+    line_NF: Tensor = _SideBySide.apply(rows, *tables)
     return line_NF.view(*shape, -1)
+
+
+class Rows(NamedTuple):
+    """How compiled loops look rows of several tables up, side by side, and drop a share of their units.
+
+    Attributes:
+        places_N: of each table, see `loops.gather`.
+        columns: the first one of each.
+        draw: what decides about each unit.
+    """
+
+    places_N: list[np.ndarray]
+    columns: list[int]
+    draw: Draw
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], share: float) -> Rows:
+        """Rows of these parts, with a draw of their own."""
+        places_N = [_EVERY if part.at is None else plain(part.at).reshape(-1) for part in parts]
+        return cls(places_N, list(accumulate((part.table.size(1) for part in parts[:-1]), initial=0)), Draw.of(share))
+
+    def gather(self, tables: Sequence[Tensor], out_NF: np.ndarray) -> None:
+        """Write the rows into the first columns of `out_NF`."""
+        for table, places, column in zip(tables, self.places_N, self.columns, strict=True):
+            loops().gather(plain(table), places, out_NF, column, *self.draw)
+
+    def scatter(self, by_tables: Sequence[Tensor | None], by_out_NF: np.ndarray) -> None:
+        """Add the gradients of the tables to what is there."""
+        for by_table, places, column in zip(by_tables, self.places_N, self.columns, strict=True):
+            if by_table is not None:
+                loops().scatter(by_table.numpy(), places, by_out_NF, column, *self.draw)
+
+    def some(self, places: slice, width: int) -> Rows:
+        """Some of the rows, where all of them have that many columns; none may be of all rows in turn."""
+        draw = self.draw._replace(seed=(self.draw.seed + places.start * width) % 2**32)
+        return Rows([every[places] for every in self.places_N], self.columns, draw)
+
+
+def zeros_for(tables: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor | None]:
+    """Where the gradients of tables are added up: of those that need one."""
+    return [torch.zeros(table.shape) if wanted else None for table, wanted in zip(tables, needed, strict=True)]
 
 
 class _SideBySide(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, share: float, indices: list[Tensor | None], *tables: Tensor) -> Tensor:
-        rows = len(tables[0]) if indices[0] is None else indices[0].numel()
-        ctx.draw, ctx.shapes = Draw.of(share), [table.shape for table in tables]
-        ctx.indices = [_EVERY if index is None else plain(index).reshape(-1) for index in indices]
-        out_NF = tables[0].new_empty(rows, sum(table.size(1) for table in tables))
-        column = 0
-        for table, index in zip(tables, ctx.indices, strict=True):
-            loops().gather(plain(table), index, out_NF.numpy(), column, *ctx.draw)
-            column += table.size(1)
+    def forward(ctx: Any, rows: Rows, *tables: Tensor) -> Tensor:
+        ctx.rows, ctx.tables = rows, tables
+        count = len(rows.places_N[0]) or len(tables[0])
+        out_NF = tables[0].new_empty(count, sum(table.size(1) for table in tables))
+        rows.gather(tables, out_NF.numpy())
         return out_NF
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_out, column = plain(gradients[0]), 0
-        by_tables: list[Tensor | None] = []
-        for shape, index, needed in zip(ctx.shapes, ctx.indices, ctx.needs_input_grad[2:], strict=True):
-            by_tables.append(torch.zeros(shape) if needed else None)
-            if needed:
-                loops().scatter(by_tables[-1].numpy(), index, by_out, column, *ctx.draw)  # type: ignore[union-attr]
-            column += shape[1]
-        return None, None, *by_tables
+        by_tables = zeros_for(ctx.tables, ctx.needs_input_grad[1:])
+        ctx.rows.scatter(by_tables, plain(gradients[0]))
+        return None, *by_tables

@@ -103,7 +103,7 @@ def lstm_step(span, gates_N4H, cells, out, column, inputs_NR, width):
             squashed[j] = _tanh(some[j])
         for row in rows:
             o, tanh = gates_N4H[span.first + row, 3 * H :], squashed[(row - first) * H : (row - first + 1) * H]
-            state = out[span.out + row * span.stride, column : column + H]
+            state = out[span.first + row, column : column + H]
             for h in range(H):
                 state[h] = o[h] * tanh[h]
             if row < span.go_on:
@@ -131,7 +131,7 @@ def lstm_step_back(span, gates_N4H, cells, by_out, column, by_inputs_NR, width, 
             gates, by_c = gates_N4H[span.first + row], by_cell[span.row + row]
             i, f, s, o = gates[:H], gates[H : 2 * H], gates[2 * H : 3 * H], gates[3 * H :]
             tanh = squashed[(row - first) * H : (row - first + 1) * H]
-            by_state[:] = by_out[span.out + row * span.stride, column : column + H]
+            by_state[:] = by_out[span.first + row, column : column + H]
             if row < span.go_on:
                 by_state += by_inputs_NR[span.after + row, width : width + H]
             for h in range(H):

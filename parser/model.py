@@ -26,6 +26,7 @@ from parser.encoder import Encoder
 from parser.legal import Legal
 from parser.lookup import Part, look_up, rows_at, side_by_side
 from parser.products import similarity, two_layers
+from parser.packed import Packing, run_ahead
 from parser.recurrence import lstm_step, run
 from parser.vocab import Vocab
 
@@ -154,7 +155,13 @@ class Model(nn.Module):
             parent_BT, sibling_BT, front_BT: as in `batch.Columns`.
             legal: labels [B, T, L], word [B, T], RED [B, T] that may come.
         """
-        hidden_BTH, near_copy = self._looked(memory, history_BTH, stack_BTH, parent_BT, sibling_BT, front_BT)
+        history = None if history_BTH is None else Part(history_BTH.flatten(0, 1))
+        hidden_BTH, near_copy = self._looked(memory, history, stack_BTH, parent_BT, sibling_BT, front_BT)
+        return self._distribution(hidden_BTH, near_copy, memory, legal)
+
+    def _distribution(
+        self, hidden_BTH: Tensor, near_copy: Tensor | None, memory: Memory, legal: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
         kinds = None if self.kinds is None else self.kinds(hidden_BTH)
         if self.domains is None:
             symbols = self.symbols(hidden_BTH)
@@ -166,14 +173,14 @@ class Model(nn.Module):
     def _looked(
         self,
         memory: Memory,
-        history_BTH: Tensor | None,
+        history: Part | None,
         stack_BTH: Tensor | None,
         parent_BT: Tensor,
         sibling_BT: Tensor,
         front_BT: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
         """([B, T, H] what a decision is made from, [B, T, W] biases of positions or None)"""
-        parts = self._parts(memory, history_BTH, stack_BTH, parent_BT, sibling_BT, front_BT)
+        parts = self._parts(memory, history, stack_BTH, parent_BT, sibling_BT, front_BT)
         near_attention = near_copy = None
         if self.config.front:
             tables = (self.near_attention.weight, self.copy_biases())
@@ -185,14 +192,15 @@ class Model(nn.Module):
     def _parts(
         self,
         memory: Memory,
-        history_BTH: Tensor | None,
+        history: Part | None,
         stack_BTH: Tensor | None,
         parent_BT: Tensor,
         sibling_BT: Tensor,
         front_BT: Tensor,
     ) -> list[Part]:
         """The features of a decision: rows of tables at [B, T] places, that of the word at the front last."""
-        parts = [Part(states.flatten(0, 1)) for states in (history_BTH, stack_BTH) if states is not None]
+        stack = None if stack_BTH is None else Part(stack_BTH.flatten(0, 1))
+        parts = [part for part in (history, stack) if part is not None]
         if self.config.context:
             parts += [Part(self.parent.weight, parent_BT), Part(self.sibling.weight, sibling_BT)]
         if self.config.front:
@@ -273,21 +281,38 @@ class Model(nn.Module):
     def forward(self, batch: Batch, unk: float = 0.0) -> Tensor:
         """The negative log-likelihood of the gold actions, summed over them, in nats."""
         memory = self.encode(batch, unk)
-        vectors = self._gold_vectors(batch, memory)
-        history = stack = None
-        if self.config.history:
-            start = self.embed.weight[self.S].expand(len(vectors), 1, -1)
-            h, c = self.start(self.history_start, memory)
-            history = run(self.history, torch.cat([start, vectors[:, :-1]], 1), (h[None], c[None].contiguous()))
-        if self.config.stack:
-            stack = self._stack_states(batch, vectors, memory)
+        vectors = self._gold_vectors(batch, memory) if self.config.stack or not compiled(memory.states_BWE) else None
+        history = self._history_states(batch, vectors, memory) if self.config.history else None
+        stack = self._stack_states(batch, vectors, memory) if vectors is not None and self.config.stack else None
         legal = self._legal(batch)
-        if self.kinds is not None and self.domains is None:
-            return self._loss_in_two_steps(batch, memory, history, stack, legal)
         if self._block_by_block(memory):
             return self._loss_in_blocks(batch, memory, history, stack, legal)
-        logp = self.decide(memory, history, stack, batch.parent_BT, batch.sibling_BT, batch.front_BT, legal)
+        at = batch.parent_BT, batch.sibling_BT, batch.front_BT
+        hidden_BTH, near_copy = self._looked(memory, history, stack, *at)
+        if self.kinds is not None and self.domains is None:
+            return self._loss_in_two_steps(batch, memory, hidden_BTH, near_copy, legal)
+        logp = self._distribution(hidden_BTH, near_copy, memory, legal)
         return -(self._gold(logp, batch, memory) * batch.real_BT).sum()
+
+    def _history_states(self, batch: Batch, vectors_BTA: Tensor | None, memory: Memory) -> Part:
+        """The history's states before every action, as a feature; without vectors they are looked up as they are read."""
+        h, c = self.start(self.history_start, memory)
+        if not compiled(memory.states_BWE):
+            assert vectors_BTA is not None
+            first = self.embed.weight[self.S].expand(len(vectors_BTA), 1, -1)
+            before = torch.cat([first, vectors_BTA[:, :-1]], 1)
+            return Part(run(self.history, before, (h[None], c[None].contiguous())).flatten(0, 1))
+        rows, steps = batch.real_BT.shape
+        packing = Packing.of(batch.real_BT.sum(1), steps)
+        if vectors_BTA is None:
+            table, vector_BT, first, share = *self._gold_table(batch, memory), self.S, self.dropout.active
+        else:
+            table = torch.cat([self.embed.weight[self.S :], vectors_BTA.flatten(0, 1)])
+            vector_BT, first, share = 1 + torch.arange(rows * steps).view(rows, steps), 0, 0.0
+        before_BT = torch.cat([vector_BT.new_full((rows, 1), first), vector_BT[:, :-1]], 1)
+        part, order = Part(table, packing.pack(before_BT)), packing.rows
+        states_NH = run_ahead(self.history, [part], packing.sizes, (h[order], c[order]), share)
+        return Part(states_NH, packing.place_BW, gaps=True)
 
     def _block_by_block(self, memory: Memory) -> bool:
         """Whether `decisions` knows this network, and pays."""
@@ -299,12 +324,12 @@ class Model(nn.Module):
         self,
         batch: Batch,
         memory: Memory,
-        history_BTH: Tensor | None,
+        history: Part | None,
         stack_BTH: Tensor | None,
         legal: tuple[Tensor, Tensor, Tensor],
     ) -> Tensor:
         assert self.pointer is not None
-        parts = self._parts(memory, history_BTH, stack_BTH, batch.parent_BT, batch.sibling_BT, batch.front_BT)
+        parts = self._parts(memory, history, stack_BTH, batch.parent_BT, batch.sibling_BT, batch.front_BT)
         weights = decisions.Weights(
             self.query.weight,
             self.hidden.weight,
@@ -321,8 +346,8 @@ class Model(nn.Module):
         self,
         batch: Batch,
         memory: Memory,
-        history_BTH: Tensor | None,
-        stack_BTH: Tensor | None,
+        hidden_BTH: Tensor,
+        near_copy: Tensor | None,
         legal: tuple[Tensor, Tensor, Tensor],
     ) -> Tensor:
         """The loss where the kind of action comes first: labels are scored where one is opened, words where one comes.
@@ -330,9 +355,6 @@ class Model(nn.Module):
         The lexicon is long, so this is what makes such a model trainable.
         """
         assert self.kinds is not None
-        hidden_BTH, near_copy = self._looked(
-            memory, history_BTH, stack_BTH, batch.parent_BT, batch.sibling_BT, batch.front_BT
-        )
         labels, word, red = legal
         kinds = self.kinds(hidden_BTH).float() + bar(torch.stack([labels.any(-1), word, red], -1))
         gold = (kinds.log_softmax(-1).gather(-1, batch.kind_BT[..., None])[..., 0] * batch.real_BT).sum()
@@ -391,6 +413,16 @@ class Model(nn.Module):
             )
             vectors_BTA = line.view_as(vectors_BTA)
         return self.dropout(vectors_BTA)
+
+    def _gold_table(self, batch: Batch, memory: Memory) -> tuple[Tensor, Tensor]:
+        """(rows of A, which one [B, T] each gold action has): embeddings of symbols, then vectors of copied words."""
+        table, row_BT = self.embed.weight, batch.symbol_BT.clamp(min=0)
+        if self.config.copy:
+            words_KE = look_up(memory.states_BWE.flatten(0, 1), batch.source_K)
+            table = torch.cat([table, torch.tanh(self.copied(words_KE))])
+            after = torch.arange(self.S + 1, len(table))
+            row_BT = row_BT.flatten().index_copy(0, batch.copying_K, after).view_as(row_BT)
+        return table, row_BT
 
     def _gold(self, logp: Tensor, batch: Batch, memory: Memory) -> Tensor:
         """[B, T] log-probability of the gold action."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from parser.compiled import loops, plain
+from parser.lookup import Part, Rows, zeros_for
 
 _BLOCK = 128
 """Rows of a product, about: their gates stay in the cache of a core until the loop has done with them."""
@@ -30,12 +31,13 @@ class Packing:
     """The words of a padded batch in one line: all first words, all second ones, ..., longer rows first.
 
     sizes: how many rows have a word at each step, never rising.   line_N: the place in [B W] of each word of the line.
-    place_BW: the place in the line of each word, -1 after the end.
+    place_BW: the place in the line of each word, -1 after the end.   rows: the rows, longer ones first.
     """
 
     sizes: list[int]
     line_N: Tensor
     place_BW: Tensor
+    rows: Tensor
 
     @classmethod
     def of(cls, length_B: Tensor, width: int) -> Packing:
@@ -46,70 +48,76 @@ class Packing:
         line_N = order_B[row_N] * width + step_N
         place = torch.full((held_TB.numel(),), -1)
         place[line_N] = torch.arange(len(line_N))
-        return cls(held_TB.sum(1).tolist(), line_N, place.view(-1, width))
+        return cls(held_TB.sum(1).tolist(), line_N, place.view(-1, width), order_B)
 
     def pack(self, x_BW: Tensor) -> Tensor:
         """[N] of [B, W]."""
         return x_BW.flatten()[self.line_N]
 
 
-def run_both(ahead: nn.Module, back: nn.Module, x_NX: Tensor, sizes: Sequence[int]) -> Tensor:
+def run_both(
+    ahead: nn.Module, back: nn.Module, parts: Sequence[Part], sizes: Sequence[int], share: float = 0.0
+) -> Tensor:
     """[N, E] states of two LSTMs, the second one reading each row from its end.
 
     Args:
         ahead, back: each an `nn.LSTM` of one layer and direction, both of the same widths.
-        x_NX: packed input.
+        parts: packed input, looked up where it is read.
         sizes: see `Packing`.
+        share: of the units of the input that are zeroed, as in `lookup.side_by_side`.
     """
-    states: Tensor = _Both.apply(x_NX, list(sizes), *ahead.parameters(), *back.parameters())
+    rows, tables = Rows.of(parts, share), [part.table for part in parts]
+    states: Tensor = _Both.apply(rows, list(sizes), *ahead.parameters(), *back.parameters(), *tables)
     return states
 
 
-def run_rows(lstm: nn.Module, x_BTX: Tensor, start: tuple[Tensor, Tensor]) -> Tensor:
-    """[B, T, H] states of an `nn.LSTM` of one layer and direction, from (h, c) [B, H] on."""
-    states: Tensor = _Rows.apply(x_BTX, *start, *lstm.parameters())
+def run_ahead(
+    lstm: nn.Module, parts: Sequence[Part], sizes: Sequence[int], start: tuple[Tensor, Tensor], share: float = 0.0
+) -> Tensor:
+    """[N, H] states of one LSTM, from (h, c) [B, H] before the first step on; these lie as the rows of `Packing` do."""
+    rows, tables = Rows.of(parts, share), [part.table for part in parts]
+    states: Tensor = _Ahead.apply(rows, list(sizes), *start, *lstm.parameters(), *tables)
     return states
 
 
 class _Both(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_NX: Tensor, sizes: list[int], *weights: Tensor) -> Tensor:
-        steps = range(len(sizes))
-        ctx.ways = [_Way(weights[:4], _spans(sizes, steps)), _Way(weights[4:], _spans(sizes, steps[::-1]))]
-        out_NE = x_NX.new_empty(len(x_NX), sum(way.H for way in ctx.ways))
+    def forward(ctx: Any, rows: Rows, sizes: list[int], *tensors: Tensor) -> Tensor:
+        steps, tables = range(len(sizes)), tensors[8:]
+        ctx.rows, ctx.tables = rows, tables
+        ctx.ways = [_Way(tensors[:4], _spans(sizes, steps)), _Way(tensors[4:8], _spans(sizes, steps[::-1]))]
+        out_NE = tensors[0].new_empty(sum(sizes), sum(way.H for way in ctx.ways))
         for way, column in zip(ctx.ways, (0, ctx.ways[0].H), strict=True):
-            way.read(x_NX)
+            way.read(rows, tables, len(out_NE))
             way.forward(out_NE, column)
         return out_NE
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_out_NE = gradients[0].contiguous()
-        (by_x, by_ahead), (by_x_back, by_back) = (
-            way.backward(by_out_NE, column) for way, column in zip(ctx.ways, (0, ctx.ways[0].H), strict=True)
-        )
-        return by_x + by_x_back, None, *by_ahead, *by_back
+        by_out_NE, by_tables = gradients[0].contiguous(), zeros_for(ctx.tables, ctx.needs_input_grad[10:])
+        by_weights: list[Tensor] = []
+        for way, column in zip(ctx.ways, (0, ctx.ways[0].H), strict=True):
+            by_weights += way.backward(by_out_NE, column)
+            ctx.rows.scatter(by_tables, plain(way.by_input_NR))
+        return None, None, *by_weights, *by_tables
 
 
-class _Rows(torch.autograd.Function):
-    """The line holds all first elements, all second ones, ...; the states go to [B, T, H] at once."""
+class _Ahead(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Rows, sizes: list[int], h_BH: Tensor, c_BH: Tensor, *tensors: Tensor) -> Tensor:
+        weights, ctx.tables, ctx.rows = tensors[:4], tensors[4:], rows
+        ctx.way = _Way(weights, _spans(sizes, range(len(sizes)), started=True))
+        out_NH = h_BH.new_empty(sum(sizes), ctx.way.H)
+        ctx.way.read(rows, ctx.tables, len(out_NH), (h_BH, c_BH))
+        ctx.way.forward(out_NH, 0)
+        return out_NH
 
     @staticmethod
-    def forward(ctx: Any, x_BTX: Tensor, h_BH: Tensor, c_BH: Tensor, *weights: Tensor) -> Tensor:
-        B, T, _ = x_BTX.shape
-        way = ctx.way = _Way(weights, _spans([B] * T, range(T), started=True, apart=T))
-        way.read(x_BTX.transpose(0, 1), (h_BH, c_BH))
-        out_BTH = x_BTX.new_empty(B, T, way.H)
-        way.forward(out_BTH.view(B * T, way.H), 0)
-        return out_BTH
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        by_out_BTH = gradients[0].contiguous()
-        B, T, H = by_out_BTH.shape
-        by_x_NX, by_weights = ctx.way.backward(by_out_BTH.view(B * T, H), 0)
-        by_h_BH, by_c_BH = ctx.way.by_start()
-        return by_x_NX.unflatten(0, (T, B)).transpose(0, 1), by_h_BH, by_c_BH, *by_weights
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        by_weights = ctx.way.backward(gradients[0].contiguous(), 0)
+        by_tables = zeros_for(ctx.tables, ctx.needs_input_grad[8:])
+        ctx.rows.scatter(by_tables, plain(ctx.way.by_input_NR))
+        return None, None, *ctx.way.by_start(), *by_weights, *by_tables
 
 
 class Span(NamedTuple):
@@ -122,7 +130,6 @@ class Span(NamedTuple):
         cell: among the cells, which may begin with those of a start.
         before, had: of the cell before, and how many of the rows have one.
         after, go_on: in the line at the next step, and how many of the rows come to that.
-        out, stride: among the rows of the output, and how far apart there.
     """
 
     rows: int
@@ -133,18 +140,15 @@ class Span(NamedTuple):
     had: int
     after: int
     go_on: int
-    out: int
-    stride: int
 
 
-def _spans(sizes: Sequence[int], steps: Sequence[int], started: bool = False, apart: int = 0) -> list[Span]:
+def _spans(sizes: Sequence[int], steps: Sequence[int], started: bool = False) -> list[Span]:
     """The work of an LSTM in order.
 
     Args:
         sizes: rows at each place of a row, see `Packing`.
         steps: the order in which the places come.
         started: the first of these steps has a state before it, too.
-        apart: the output has so many places for each row, row by row; 0 if it is a line as the input is.
     """
     firsts, starts = list(accumulate(sizes, initial=0)), sizes[steps[0]] if started else 0
     pieces = max(1, round(max(sizes) / _BLOCK))
@@ -170,8 +174,6 @@ def _spans(sizes: Sequence[int], steps: Sequence[int], started: bool = False, ap
                     had=min(max(had - row, 0), rows),
                     after=0 if after is None else firsts[after] + row,
                     go_on=min(max(go_on - row, 0), rows),
-                    out=row * apart + t if apart else firsts[t] + row,
-                    stride=apart or 1,
                 )
             )
     return spans
@@ -198,16 +200,19 @@ class _Way:
         self.weight_4HR[:, self.one] = weights[2] + weights[3]
         self.weight_4HR[2 * H : 3 * H] *= 2
 
-    def read(self, x: Tensor, start: tuple[Tensor, Tensor] | None = None) -> None:
-        """Take the input [N, X], or [T, B, X] with (h, c) [B, H] before it."""
-        count, H = x[..., 0].numel(), self.H
+    def read(
+        self, rows: Rows, tables: Sequence[Tensor], count: int, start: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        """Take the input of N places, with (h, c) [B, H] before them."""
         self.starts = 0 if start is None else len(start[0])
-        self.input_NR = x.new_empty(count, self.weight_4HR.size(1))
-        self.input_NR.view(*x.shape[:-1], -1)[..., self.x] = x
+        self.input_NR = tables[0].new_empty(count, self.weight_4HR.size(1))
+        rows.gather(tables, self.input_NR.numpy())
         self.input_NR[:, self.one :] = 0
         self.input_NR[:, self.one] = 1
-        self.gates_N4H: Tensor | None = x.new_empty(count, 4 * H)  # input, forget, candidate as (tanh + 1) / 2, output
-        self.cells = x.new_empty(self.starts + count, H)
+        self.gates_N4H: Tensor | None = self.input_NR.new_empty(
+            count, 4 * self.H
+        )  # input, forget, candidate as (tanh + 1) / 2, output
+        self.cells = self.input_NR.new_empty(self.starts + count, self.H)
         if start is None:
             for span in self.spans:
                 self.input_NR[span.first + span.had : span.first + span.rows, self.h] = 0
@@ -224,8 +229,8 @@ class _Way:
             torch.mm(self.input_NR[rows], weight_R4H, out=gates_N4H[rows])
             loops().lstm_step(span, *arrays)
 
-    def backward(self, by_out: Tensor, column: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The gradients of the input [N, X] and of the weights, from that of the states."""
+    def backward(self, by_out: Tensor, column: int) -> tuple[Tensor, ...]:
+        """The gradients of the weights, from that of the states; that of the input is left in `by_input_NR`."""
         H, by_gates_N4H = self.H, self.gates_N4H
         if by_gates_N4H is None:
             raise RuntimeError("the way back through an LSTM in training can be gone once: it writes over the gates")
@@ -243,8 +248,7 @@ class _Way:
         by_weight_4HR = by_gates_N4H.t() @ self.input_NR
         by_weight_4HR[2 * H : 3 * H] *= 2
         by_bias_4H = by_weight_4HR[:, self.one]
-        by_weights = (by_weight_4HR[:, self.x], by_weight_4HR[:, self.h], by_bias_4H, by_bias_4H)
-        return self.by_input_NR[:, self.x], by_weights
+        return by_weight_4HR[:, self.x], by_weight_4HR[:, self.h], by_bias_4H, by_bias_4H
 
     def by_start(self) -> tuple[Tensor, Tensor]:
         """The gradients of (h, c) [B, H] before the first step."""

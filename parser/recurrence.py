@@ -12,9 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from parser.compiled import compiled
-from parser.packed import run_rows
-
 
 def run(lstm: nn.Module, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """[B, T, H] states of an `nn.LSTM` of one layer and direction.
@@ -29,8 +26,6 @@ def run(lstm: nn.Module, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None = No
     """
     if x_BTX.is_cuda and torch.is_autocast_enabled("cuda"):
         return _narrow(lstm, x_BTX, start, torch.bfloat16 if _has_bfloat16() else torch.float32)
-    if start is not None and compiled(x_BTX):
-        return run_rows(lstm, x_BTX, (start[0][0], start[1][0]))
     states: Tensor = lstm(x_BTX, start)[0]
     return states
 
