@@ -155,8 +155,9 @@ class _Blocks:
         )  # fmt: skip
         self.states, self.tables = states_BWE, [*tables, states_BWE.flatten(0, 1)]
         self.near = [plain(near).reshape(-1) for near in (weights.near_attention_D1, weights.near_copy_D1)]
-        learned = self.first_YR, self.attended_HE, self.last_ZK
-        self.by_first_YR, self.by_attended_HE, self.by_last_ZK = (torch.zeros_like(weight) for weight in learned)
+        self.first_RY = self.first_YR.t().contiguous()
+        learned = self.first_RY, self.attended_HE, self.last_ZK
+        self.by_first_RY, self.by_attended_HE, self.by_last_ZK = (torch.zeros_like(weight) for weight in learned)
         self.by_near = np.zeros_like(self.near)
         self.by_states, self.by_tables = torch.empty_like(states_BWE), [torch.zeros_like(x) for x in tables]
         most = max(places.stop - places.start for _, places in work.blocks())
@@ -184,7 +185,7 @@ class _Blocks:
         looked.gather(self.tables, features)
         features[:, F:] = 0
         features[:, F] = 1
-        torch.mm(features_NR, self.first_YR.t(), out=both_NY)
+        torch.mm(features_NR, self.first_RY, out=both_NY)
         loops().attend(*asked, self.near[0], both, share, attended)
         both_NY[:, E:].addmm_(attended_NE, self.attended_HE.t())
         loops().squashed(both, E, hidden, H, *draw)
@@ -197,7 +198,7 @@ class _Blocks:
         self.by_attended_HE.addmm_(both_NY[:, E:].t(), attended_NE)
         torch.mm(both_NY[:, E:], self.attended_HE, out=attended_NE)
         loops().attend_back(*asked, self.near[0], both, share, attended, by_states, self.by_near[0])
-        self.by_first_YR.addmm_(both_NY.t(), features_NR)
+        self.by_first_RY.addmm_(features_NR.t(), both_NY)
         torch.mm(both_NY, self.first_YR, out=features_NR)
         looked.scatter([*self.by_tables, self.by_states.flatten(0, 1)], features)
         return loss
@@ -206,10 +207,11 @@ class _Blocks:
         """Of states, weights and tables."""
         E, F, H, S = self.E, self.F, self.H, self.S
         near_attention, near_copy = torch.from_numpy(self.by_near)[..., None]
+        by_first_YR = self.by_first_RY.t()
         weights = Weights(
-            query_EF=self.by_first_YR[:E, :F],
-            hidden_HX=torch.cat([self.by_first_YR[E:, :F], self.by_attended_HE], 1),
-            hidden_H=self.by_first_YR[E:, F],
+            query_EF=by_first_YR[:E, :F],
+            hidden_HX=torch.cat([by_first_YR[E:, :F], self.by_attended_HE], 1),
+            hidden_H=by_first_YR[E:, F],
             symbols_SH=self.by_last_ZK[:S, :H],
             symbols_S=self.by_last_ZK[:S, H],
             pointer_EH=self.by_last_ZK[S : S + E, :H],

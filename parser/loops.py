@@ -260,21 +260,28 @@ def spell_back(by_table_3CX, chars_UC, letters_U, by_out_UX, place_UX):
 
 
 @_loop
-def _fit(asking_E, asked_WE, fits_W):
-    """How well each of the asked fits: inner products, four at a time."""
-    whole = len(asked_WE) // 4 * 4
-    for w in range(0, whole, 4):
-        a, b, c, d = asked_WE[w], asked_WE[w + 1], asked_WE[w + 2], asked_WE[w + 3]
-        p = q = r = s = _f32(0)
-        for j in range(len(asking_E)):
-            x = asking_E[j]
-            p, q, r, s = p + x * a[j], q + x * b[j], r + x * c[j], s + x * d[j]
-        fits_W[w], fits_W[w + 1], fits_W[w + 2], fits_W[w + 3] = p, q, r, s
-    for w in range(whole, len(asked_WE)):
-        a, p = asked_WE[w], _f32(0)
-        for j in range(len(asking_E)):
-            p += asking_E[j] * a[j]
-        fits_W[w] = p
+def _fit(asking_NX, first, end, column, asked_WE, fits_NW):
+    """How well each of the asked fits each of some rows, from a column of theirs on: inner products, two by four."""
+    W, E = asked_WE.shape
+    whole = W // 4 * 4
+    for n in range(first, end, 2):
+        m = min(n + 1, end - 1)  # an odd last row goes twice
+        x, y = asking_NX[n, column : column + E], asking_NX[m, column : column + E]
+        x_fits, y_fits = fits_NW[n], fits_NW[m]
+        for w in range(0, whole, 4):
+            a, b, c, d = asked_WE[w], asked_WE[w + 1], asked_WE[w + 2], asked_WE[w + 3]
+            xa = xb = xc = xd = ya = yb = yc = yd = _f32(0)
+            for j in range(E):
+                xa, xb, xc, xd = xa + x[j] * a[j], xb + x[j] * b[j], xc + x[j] * c[j], xd + x[j] * d[j]
+                ya, yb, yc, yd = ya + y[j] * a[j], yb + y[j] * b[j], yc + y[j] * c[j], yd + y[j] * d[j]
+            x_fits[w], x_fits[w + 1], x_fits[w + 2], x_fits[w + 3] = xa, xb, xc, xd
+            y_fits[w], y_fits[w + 1], y_fits[w + 2], y_fits[w + 3] = ya, yb, yc, yd
+        for w in range(whole, W):
+            a = asked_WE[w]
+            xa = ya = _f32(0)
+            for j in range(E):
+                xa, ya = xa + x[j] * a[j], ya + y[j] * a[j]
+            x_fits[w], y_fits[w] = xa, ya
 
 
 @_loop
@@ -331,9 +338,9 @@ def attend(ends_B, length_B, front_N, states_BWE, near_D, both_NX, share_NW, att
     for b in range(len(ends_B)):
         W = length_B[b]
         states_WE = states_BWE[b, :W]
+        _fit(both_NX, first, ends_B[b], 0, states_WE, share_NW)
         for n in range(first, ends_B[b]):
             share, attended = share_NW[n, :W], attended_NE[n]
-            _fit(both_NX[n, :E], states_WE, share)
             for w in range(W):
                 share[w] += near_D[_near(w, front_N[n], reach)]
             _softmax(share)
@@ -351,15 +358,15 @@ def attend_back(
     The weights are lost.
     """
     E, reach, first = states_BWE.shape[2], len(near_D) // 2, 0
-    by_share = np.empty(states_BWE.shape[1], _f32)
+    by_share_NW = np.empty(share_NW.shape, _f32)
     for b in range(len(ends_B)):
         W, end = length_B[b], ends_B[b]
         states_WE, by_states_WE, share_WT = states_BWE[b, :W], by_states_BWE[b, :W], share_NW[first:end, :W].T
         for w in range(W):
             _blend(by_states_WE[w], share_WT[w], by_attended_NE[first:end], 0)
+        _fit(by_attended_NE, first, end, 0, states_WE, by_share_NW)
         for n in range(first, end):
-            share, mean = share_NW[n, :W], _f32(0)
-            _fit(by_attended_NE[n], states_WE, by_share[:W])
+            share, by_share, mean = share_NW[n, :W], by_share_NW[n, :W], _f32(0)
             for w in range(W):
                 mean += share[w] * by_share[w]
             for w in range(W):
@@ -395,10 +402,10 @@ def judge(
     for b in range(len(ends_B)):
         W, end = length_B[b], ends_B[b]
         states_WE, by_states_WE = states_BWE[b, :W], by_states_BWE[b, :W]
+        _fit(scores_NX, first, end, S, states_WE, line_NX[:, S:])
         for n in range(first, end):
             scores, line = scores_NX[n], line_NX[n, : S + W]
             copies, word = line[S:], _f32(0) if word_N[n] else bar
-            _fit(scores[S : S + E], states_WE, copies)
             line[0] = scores[0] + (_f32(0) if red_N[n] else bar)
             for j in range(L):
                 line[1 + j] = scores[1 + j] + (_f32(0) if labels_NL[n, j] else bar)
