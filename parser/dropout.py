@@ -76,7 +76,7 @@ class _Zeroed(torch.autograd.Function):
 
 def _zeroed(x: Tensor, draw: Draw) -> Tensor:
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    loops().zeroed(plain(x).reshape(-1), out.numpy().reshape(-1), *draw)
+    loops().zeroed(_rows(x), _rows(out), *draw)
     return out
 
 

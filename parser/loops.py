@@ -153,30 +153,53 @@ def lstm_step_back(span, gates_N4H, cells, by_out, column, by_inputs_NR, width, 
 
 
 @_loop
-def zeroed(x_N, out_N, seed, limit, scale):
-    """`x_N`, scaled, where the random number of the place is at least `limit`; 0 elsewhere."""
-    for j in range(len(x_N)):
-        out_N[j] = x_N[j] * scale if _random(_u32(j) + _u32(seed)) >= _u32(limit) else _f32(0)
+def _drop(mask_X, place, limit, scale):
+    """What units are multiplied with: 0 where their random number is below `limit`.
+
+    Each place decides about two units, by its upper 16 bits and by its lower ones.
+    """
+    half = len(mask_X) // 2
+    for j in range(half):
+        number = _random(place + _u32(j))
+        mask_X[j] = scale if number >= _u32(limit) else _f32(0)
+        mask_X[half + j] = scale if _u32(number << _u32(16)) >= _u32(limit) else _f32(0)
+    if len(mask_X) % 2:
+        mask_X[2 * half] = scale if _random(place + _u32(half)) >= _u32(limit) else _f32(0)
+
+
+@_loop
+def zeroed(x_NX, out_NX, seed, limit, scale):
+    """`x_NX` with some units zeroed and the others scaled."""
+    X = x_NX.shape[1]
+    mask = np.empty(X, _f32)
+    for n in range(len(x_NX)):
+        x, out = x_NX[n], out_NX[n]
+        _drop(mask, _u32(seed) + _u32(n * X), limit, scale)
+        for j in range(X):
+            out[j] = x[j] * mask[j]
 
 
 @_loop
 def squashed(x_NX, column, out_NY, width, seed, limit, scale):
-    """The hyperbolic tangent of so many columns of `x_NX`, from that one on, `zeroed`, as the first ones of `out_NY`."""
+    """The hyperbolic tangent of so many columns, from that one on, `zeroed`, as the first ones of `out_NY`."""
+    mask = np.empty(width, _f32)
     for n in range(len(out_NY)):
-        x, out, place = x_NX[n, column : column + width], out_NY[n], _u32(_u32(seed) + _u32(n * width))
+        x, out = x_NX[n, column : column + width], out_NY[n]
+        _drop(mask, _u32(seed) + _u32(n * width), limit, scale)
         for j in range(width):
-            out[j] = _tanh(x[j]) * scale if _random(place + _u32(j)) >= _u32(limit) else _f32(0)
+            out[j] = _tanh(x[j]) * mask[j]
 
 
 @_loop
 def squashed_back(out_NY, by_out_NY, by_x_NX, column, width, seed, limit, scale):
     """The gradient of what was squashed; that of a unit which was zeroed is 0."""
+    mask = np.empty(width, _f32)
     for n in range(len(out_NY)):
         out, by_out, by_x = out_NY[n], by_out_NY[n], by_x_NX[n, column : column + width]
-        place = _u32(_u32(seed) + _u32(n * width))
+        _drop(mask, _u32(seed) + _u32(n * width), limit, scale)
         for j in range(width):
-            tanh, kept = out[j] / scale, _random(place + _u32(j)) >= _u32(limit)
-            by_x[j] = by_out[j] * scale * (_ONE - tanh * tanh) if kept else _f32(0)
+            tanh = out[j] / scale
+            by_x[j] = by_out[j] * mask[j] * (_ONE - tanh * tanh)
 
 
 @_loop
@@ -191,29 +214,32 @@ def gather(table_MX, index_N, out_NF, column, seed, limit, scale):
         seed, limit, scale: as in `zeroed`.
     """
     X, F = table_MX.shape[1], out_NF.shape[1]
+    mask = np.empty(X, _f32)
     for n in range(len(out_NF)):
         out = out_NF[n, column : column + X]
         row = index_N[n] if len(index_N) else n
         if row < 0:
             out[:] = 0
             continue
-        place, table = _u32(_u32(seed) + _u32(n * F + column)), table_MX[row]
+        table = table_MX[row]
+        _drop(mask, _u32(seed) + _u32(n * F + column), limit, scale)
         for j in range(X):
-            out[j] = table[j] * scale if _random(place + _u32(j)) >= _u32(limit) else _f32(0)
+            out[j] = table[j] * mask[j]
 
 
 @_loop
 def scatter(by_table_MX, index_N, by_out_NF, column, seed, limit, scale):
     """Add to the gradient of a table what `gather` hands back."""
     X, F = by_table_MX.shape[1], by_out_NF.shape[1]
+    mask = np.empty(X, _f32)
     for n in range(len(by_out_NF)):
         row = index_N[n] if len(index_N) else n
         if row < 0:
             continue
         by_out, by_table = by_out_NF[n, column : column + X], by_table_MX[row]
-        place = _u32(_u32(seed) + _u32(n * F + column))
+        _drop(mask, _u32(seed) + _u32(n * F + column), limit, scale)
         for j in range(X):
-            by_table[j] += by_out[j] * scale if _random(place + _u32(j)) >= _u32(limit) else _f32(0)
+            by_table[j] += by_out[j] * mask[j]
 
 
 @_loop
