@@ -1,16 +1,16 @@
-"""The loss of all decisions of a batch, and at once its gradient, some utterances at a time: for training on a CPU.
+"""The loss of a batch's decisions and at once its gradient, some utterances at a time, for training on a CPU.
 
-What a decision is made from (features, query, what is attended to, hidden layer, scores) is some ten rows of hundreds
-of numbers an action. For a batch at once that is some hundred megabytes, which go through memory again with every
-operation, forward and backward. Here the actions of some utterances go all the way and back while their numbers are in
-the cache. The loss is a sum, so its gradient is known before anybody asks for it, up to one factor.
+What a decision is made from (features, query, what is attended to, hidden layer, scores) is two thousand numbers an
+action, and as many gradients. For a batch as a whole these go through memory again with every operation; here the
+actions of some utterances go all the way there and back while their numbers are in the cache. The loss is a sum over
+utterances, so its gradient is known at once, but for one factor.
 
-`Model` says what is computed; this is the same for the networks it is built for (`Decisions.fits`), with dropout
-that zeroes other units.
+`Model` says what is computed, and for which networks this is; a test holds one to the other. The units that dropout
+zeroes are others.
 
 B utterances   W words (padded)   N actions in a line, without padding   F features
 E encoder state   H hidden layer   S symbols   L labels   D distances from the front
-R, K input and Y, Z output of the two products
+R, K input and Y, Z output of the two products that make the layers
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 384
 """Actions of a block, about: its numbers stay in the cache of a core."""
-_ALIGNED = 8
 
 
 class Weights(NamedTuple):
@@ -132,65 +131,84 @@ class _Decisions(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *(by.mul_(gradients[0]) for by in ctx.by)
+        if ctx.by is None:
+            raise RuntimeError("the way back through decisions in training can be gone once: it scales what is there")
+        by, ctx.by = ctx.by, None
+        return None, *(gradient.mul_(gradients[0]) for gradient in by)
+
+
+class _Room(NamedTuple):
+    """Where a block's numbers lie, one row an action. Each `by_...` that is not here takes the place of its numbers."""
+
+    features_NR: Tensor
+    both_NY: Tensor
+    share_NW: Tensor
+    attended_NE: Tensor
+    hidden_NK: Tensor
+    by_hidden_NK: Tensor
+    scores_NZ: Tensor
+
+    def rows(self, count: int) -> _Room:
+        """The first rows."""
+        return _Room(*(place[:count] for place in self))
 
 
 class _Blocks:
     """Takes one block after the other, and adds up gradients.
 
-    Two products make all layers but one: features and a one (for the biases) -> query | hidden layer before what is
-    attended to, and hidden layer and a one -> symbols | pointer.
+    Two products make all layers but one: features and a one (for biases) -> query | hidden layer before what is
+    attended to; hidden layer and a one -> symbols | pointer.
     """
 
     def __init__(self, work: _Work, states_BWE: Tensor, weights: Weights, tables: Sequence[Tensor]) -> None:
-        self.work, self.E, self.F, self.H, self.S = work, *weights.query_EF.shape, *weights.symbols_SH.shape[::-1]
-        E, F, H, S = self.E, self.F, self.H, self.S
+        (E, F), (S, H) = weights.query_EF.shape, weights.symbols_SH.shape
+        self.work, self.E, self.F, self.H, self.S = work, E, F, H, S
         self.first_YR = states_BWE.new_zeros(E + H, _aligned(F + 1))
         self.first_YR[:E, :F], self.first_YR[E:, :F] = weights.query_EF, weights.hidden_HX[:, :F]
         self.first_YR[E:, F] = weights.hidden_H
+        self.first_RY = self.first_YR.t().contiguous()  # each product has the form that it is quickest in
         self.attended_HE = weights.hidden_HX[:, F:].contiguous()
         self.last_ZK = states_BWE.new_zeros(_aligned(S + E), _aligned(H + 1))
-        self.last_ZK[:S, :H], self.last_ZK[:S, H], self.last_ZK[S : S + E, :H] = (
-            weights.symbols_SH, weights.symbols_S, weights.pointer_EH,
-        )  # fmt: skip
-        self.states, self.tables = states_BWE, [*tables, states_BWE.flatten(0, 1)]
+        self.last_ZK[:S, :H], self.last_ZK[:S, H] = weights.symbols_SH, weights.symbols_S
+        self.last_ZK[S : S + E, :H] = weights.pointer_EH
         self.near = [plain(near).reshape(-1) for near in (weights.near_attention_D1, weights.near_copy_D1)]
-        self.first_RY = self.first_YR.t().contiguous()
-        learned = self.first_RY, self.attended_HE, self.last_ZK
-        self.by_first_RY, self.by_attended_HE, self.by_last_ZK = (torch.zeros_like(weight) for weight in learned)
-        self.by_near = np.zeros_like(self.near)
-        self.by_states, self.by_tables = torch.empty_like(states_BWE), [torch.zeros_like(x) for x in tables]
+        self.states_BWE, self.tables = states_BWE, [*tables, states_BWE.flatten(0, 1)]
+
+        self.by_first_RY, self.by_attended_HE, self.by_last_ZK = (
+            torch.zeros_like(weight) for weight in (self.first_RY, self.attended_HE, self.last_ZK)
+        )
+        self.by_near = [np.zeros_like(near) for near in self.near]
+        self.by_states_BWE = torch.empty_like(states_BWE)
+        self.by_tables = [*map(torch.zeros_like, tables), self.by_states_BWE.flatten(0, 1)]
+
+        (R, Y), (Z, K), W = self.first_RY.shape, self.last_ZK.shape, states_BWE.size(1)
         most = max(places.stop - places.start for _, places in work.blocks())
-        widths = (self.first_YR.size(1), E + H, states_BWE.size(1), E, self.last_ZK.size(1), len(self.last_ZK))
-        self.room = [states_BWE.new_empty(most, width) for width in widths]
-        self.room_back = torch.empty_like(self.room[4])
-        self.room[4][:, H:] = 0
-        self.room[4][:, H] = 1
+        self.room = _Room(*(states_BWE.new_empty(most, width) for width in (R, Y, W, E, K, K, Z)))
+        _with_a_one(self.room.hidden_NK, H)
 
     def there_and_back(self, rows: slice, places: slice) -> float:
         """The loss of some utterances and their actions, whose gradient is added to what is there."""
         work, (E, F, H, S) = self.work, (self.E, self.F, self.H, self.S)
-        count = places.stop - places.start
-        features_NR, both_NY, share_NW, attended_NE, hidden_NK, scores_NZ = (x[:count] for x in self.room)
-        by_hidden_NK = self.room_back[:count]
-        features, both, share, attended, hidden, scores, by_hidden = map(
-            plain, (features_NR, both_NY, share_NW, attended_NE, hidden_NK, scores_NZ, by_hidden_NK)
+        features_NR, both_NY, _, attended_NE, hidden_NK, by_hidden_NK, scores_NZ = room = self.room.rows(
+            places.stop - places.start
         )
+        features, both, share, attended, hidden, by_hidden, scores = map(plain, room)
         looked = work.features.some(places, features.shape[1])
         draw = work.hidden._replace(seed=(work.hidden.seed + places.start * H) % 2**32)
-        by_states = self.by_states[rows].zero_().numpy()
-        asked = (work.ends_B[rows] - places.start, work.length_B[rows], work.front_N[places], plain(self.states[rows]))
-        judged = (work.labels_NL[places], work.word_N[places], work.red_N[places], work.target_N[places], work.bar)
+        states, by_states = plain(self.states_BWE[rows]), plain(self.by_states_BWE[rows].zero_())
+        asked = (work.ends_B[rows] - places.start, work.length_B[rows], work.front_N[places], states)
+        legal = (work.labels_NL[places], work.word_N[places], work.red_N[places], work.bar)
 
         looked.gather(self.tables, features)
-        features[:, F:] = 0
-        features[:, F] = 1
+        _with_a_one(features_NR, F)
         torch.mm(features_NR, self.first_RY, out=both_NY)
         loops().attend(*asked, self.near[0], both, share, attended)
         both_NY[:, E:].addmm_(attended_NE, self.attended_HE.t())
         loops().squashed(both, E, hidden, H, *draw)
         torch.mm(hidden_NK, self.last_ZK.t(), out=scores_NZ)
-        loss: float = loops().judge(*asked, self.near[1], scores, S, *judged, by_states, self.by_near[1])
+        loss: float = loops().judge(
+            *asked, self.near[1], scores, S, *legal, work.target_N[places], by_states, self.by_near[1]
+        )
 
         self.by_last_ZK.addmm_(scores_NZ.t(), hidden_NK)
         torch.mm(scores_NZ, self.last_ZK, out=by_hidden_NK)
@@ -200,27 +218,32 @@ class _Blocks:
         loops().attend_back(*asked, self.near[0], both, share, attended, by_states, self.by_near[0])
         self.by_first_RY.addmm_(features_NR.t(), both_NY)
         torch.mm(both_NY, self.first_YR, out=features_NR)
-        looked.scatter([*self.by_tables, self.by_states.flatten(0, 1)], features)
+        looked.scatter(self.by_tables, features)
         return loss
 
     def gradients(self) -> list[Tensor]:
-        """Of states, weights and tables."""
+        """Of states, weights and tables but that of the states."""
         E, F, H, S = self.E, self.F, self.H, self.S
-        near_attention, near_copy = torch.from_numpy(self.by_near)[..., None]
-        by_first_YR = self.by_first_RY.t()
+        by_first_YR, by_last_ZK = self.by_first_RY.t(), self.by_last_ZK
+        near_attention_D1, near_copy_D1 = (torch.from_numpy(by)[:, None] for by in self.by_near)
         weights = Weights(
             query_EF=by_first_YR[:E, :F],
             hidden_HX=torch.cat([by_first_YR[E:, :F], self.by_attended_HE], 1),
             hidden_H=by_first_YR[E:, F],
-            symbols_SH=self.by_last_ZK[:S, :H],
-            symbols_S=self.by_last_ZK[:S, H],
-            pointer_EH=self.by_last_ZK[S : S + E, :H],
-            near_attention_D1=near_attention,
-            near_copy_D1=near_copy,
+            symbols_SH=by_last_ZK[:S, :H],
+            symbols_S=by_last_ZK[:S, H],
+            pointer_EH=by_last_ZK[S : S + E, :H],
+            near_attention_D1=near_attention_D1,
+            near_copy_D1=near_copy_D1,
         )
-        return [self.by_states, *weights, *self.by_tables]
+        return [self.by_states_BWE, *weights, *self.by_tables[:-1]]
 
 
 def _aligned(width: int) -> int:
-    """Products are quickest where rows begin at the same place of a cache line."""
-    return -(-width // _ALIGNED) * _ALIGNED
+    """Products are quickest where rows begin at the same place of a cache line, or nearly so."""
+    return -(-width // 8) * 8
+
+
+def _with_a_one(x_NX: Tensor, column: int) -> None:
+    x_NX[:, column:] = 0
+    x_NX[:, column] = 1

@@ -360,7 +360,7 @@ def attend(ends_B, length_B, front_N, states_BWE, near_D, both_NX, share_NW, att
         share_NW: gets the weights.
         attended_NE: gets the means.
     """
-    E, reach, first = states_BWE.shape[2], len(near_D) // 2, 0
+    reach, first = len(near_D) // 2, 0
     for b in range(len(ends_B)):
         W = length_B[b]
         states_WE = states_BWE[b, :W]
@@ -410,7 +410,7 @@ def attend_back(
 @_loop
 def judge(
     ends_B, length_B, front_N, states_BWE, near_D, scores_NX, S,
-    labels_NL, word_N, red_N, target_N, bar, by_states_BWE, by_near_D,
+    labels_NL, word_N, red_N, bar, target_N, by_states_BWE, by_near_D,
 ):  # fmt: skip
     """The negative log-likelihood of the targets, summed, in nats; gradients take the place of what they are of.
 
@@ -418,8 +418,8 @@ def judge(
         ends_B, length_B, front_N, states_BWE, near_D: as in `attend`, `near_D` for copying.
         scores_NX, S: scores of S symbols, then what asks for the word to copy.
         labels_NL, word_N, red_N: what may come.
-        target_N: the gold action, as a symbol or S + the copied position.
         bar: added to the score of what may not come.
+        target_N: the gold action, as a symbol or S + the copied position.
         by_states_BWE, by_near_D: get gradients added.
     """
     E, reach, first, loss = states_BWE.shape[2], len(near_D) // 2, 0, 0.0

@@ -25,8 +25,8 @@ from parser.dropout import Dropout
 from parser.encoder import Encoder
 from parser.legal import Legal
 from parser.lookup import Part, look_up, rows_at, side_by_side
-from parser.products import similarity, two_layers
 from parser.packed import Packing, run_ahead
+from parser.products import similarity, two_layers
 from parser.recurrence import lstm_step, run
 from parser.vocab import Vocab
 
@@ -162,6 +162,7 @@ class Model(nn.Module):
     def _distribution(
         self, hidden_BTH: Tensor, near_copy: Tensor | None, memory: Memory, legal: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
+        """[B, T, S + W] log-probabilities, from what decisions are made from."""
         kinds = None if self.kinds is None else self.kinds(hidden_BTH)
         if self.domains is None:
             symbols = self.symbols(hidden_BTH)
@@ -281,66 +282,68 @@ class Model(nn.Module):
     def forward(self, batch: Batch, unk: float = 0.0) -> Tensor:
         """The negative log-likelihood of the gold actions, summed over them, in nats."""
         memory = self.encode(batch, unk)
-        vectors = self._gold_vectors(batch, memory) if self.config.stack or not compiled(memory.states_BWE) else None
-        history = self._history_states(batch, vectors, memory) if self.config.history else None
-        stack = self._stack_states(batch, vectors, memory) if vectors is not None and self.config.stack else None
-        legal = self._legal(batch)
+        table_MA, row_BT = self._gold_vectors(batch, memory)
+        history = self._history_states(batch, table_MA, row_BT, memory) if self.config.history else None
+        stack = None
+        if self.config.stack:
+            stack = self._stack_states(batch, self.dropout(look_up(table_MA, row_BT)), memory)
+        legal, places = self._legal(batch), (batch.parent_BT, batch.sibling_BT, batch.front_BT)
         if self._block_by_block(memory):
-            return self._loss_in_blocks(batch, memory, history, stack, legal)
-        at = batch.parent_BT, batch.sibling_BT, batch.front_BT
-        hidden_BTH, near_copy = self._looked(memory, history, stack, *at)
+            return self._loss_in_blocks(batch, memory, self._parts(memory, history, stack, *places), legal)
+        hidden_BTH, near_copy = self._looked(memory, history, stack, *places)
         if self.kinds is not None and self.domains is None:
             return self._loss_in_two_steps(batch, memory, hidden_BTH, near_copy, legal)
         logp = self._distribution(hidden_BTH, near_copy, memory, legal)
         return -(self._gold(logp, batch, memory) * batch.real_BT).sum()
 
-    def _history_states(self, batch: Batch, vectors_BTA: Tensor | None, memory: Memory) -> Part:
-        """The history's states before every action, as a feature; without vectors they are looked up as they are read."""
+    def _gold_vectors(self, batch: Batch, memory: Memory) -> tuple[Tensor, Tensor]:
+        """([M, A] embeddings of symbols and then vectors of copied words, [B, T] which one each gold action has).
+
+        As `action_vectors`, with a product for those that copy only, and before dropout.
+        """
+        table_MA, row_BT = self.embed.weight, batch.symbol_BT.clamp(min=0)
+        if self.config.copy:
+            words_KE = look_up(memory.states_BWE.flatten(0, 1), batch.source_K)
+            copied_KA = torch.tanh(self.copied(words_KE)).to(table_MA.dtype)
+            row_K = torch.arange(len(words_KE), device=row_BT.device) + len(table_MA)
+            row_BT = row_BT.flatten().index_copy(0, batch.copying_K, row_K).view_as(row_BT)
+            table_MA = torch.cat([table_MA, copied_KA])
+        return table_MA, row_BT
+
+    def _history_states(self, batch: Batch, table_MA: Tensor, row_BT: Tensor, memory: Memory) -> Part:
+        """The history before every action, as a feature. It begins with the vector that is no symbol's."""
+        before_BT = torch.cat([torch.full_like(row_BT[:, :1], self.S), row_BT[:, :-1]], 1)
         h, c = self.start(self.history_start, memory)
-        if not compiled(memory.states_BWE):
-            assert vectors_BTA is not None
-            first = self.embed.weight[self.S].expand(len(vectors_BTA), 1, -1)
-            before = torch.cat([first, vectors_BTA[:, :-1]], 1)
-            return Part(run(self.history, before, (h[None], c[None].contiguous())).flatten(0, 1))
-        rows, steps = batch.real_BT.shape
-        packing = Packing.of(batch.real_BT.sum(1), steps)
-        if vectors_BTA is None:
-            table, vector_BT, first, share = *self._gold_table(batch, memory), self.S, self.dropout.active
-        else:
-            table = torch.cat([self.embed.weight[self.S :], vectors_BTA.flatten(0, 1)])
-            vector_BT, first, share = 1 + torch.arange(rows * steps).view(rows, steps), 0, 0.0
-        before_BT = torch.cat([vector_BT.new_full((rows, 1), first), vector_BT[:, :-1]], 1)
-        part, order = Part(table, packing.pack(before_BT)), packing.rows
-        states_NH = run_ahead(self.history, [part], packing.sizes, (h[order], c[order]), share)
+        if not compiled(table_MA):
+            vectors_BTA = self.dropout(look_up(table_MA, before_BT))
+            return Part(run(self.history, vectors_BTA, (h[None], c[None].contiguous())).flatten(0, 1))
+        packing = Packing.of(batch.real_BT.sum(1), batch.real_BT.size(1))
+        order, parts = packing.order_B, [Part(table_MA, packing.pack(before_BT))]
+        states_NH = run_ahead(self.history, parts, packing.sizes, (h[order], c[order]), self.dropout.active)
         return Part(states_NH, packing.place_BW, gaps=True)
 
     def _block_by_block(self, memory: Memory) -> bool:
-        """Whether `decisions` knows this network, and pays."""
+        """Whether the decisions go through the cache block by block; `decisions` is made for networks like `base`."""
         c = self.config
         known = c.joint and c.front and c.copy and not c.marginal and c.attention == "dot" and self.domains is None
         return known and compiled(memory.states_BWE)
 
     def _loss_in_blocks(
-        self,
-        batch: Batch,
-        memory: Memory,
-        history: Part | None,
-        stack_BTH: Tensor | None,
-        legal: tuple[Tensor, Tensor, Tensor],
+        self, batch: Batch, memory: Memory, features: list[Part], legal: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
+        """The loss as `decisions` computes it."""
         assert self.pointer is not None
-        parts = self._parts(memory, history, stack_BTH, batch.parent_BT, batch.sibling_BT, batch.front_BT)
         weights = decisions.Weights(
-            self.query.weight,
-            self.hidden.weight,
-            self.hidden.bias,
-            self.symbols.weight,
-            self.symbols.bias,
-            self.pointer.weight,
-            self.near_attention.weight,
-            self.copy_biases(),
+            query_EF=self.query.weight,
+            hidden_HX=self.hidden.weight,
+            hidden_H=self.hidden.bias,
+            symbols_SH=self.symbols.weight,
+            symbols_S=self.symbols.bias,
+            pointer_EH=self.pointer.weight,
+            near_attention_D1=self.near_attention.weight,
+            near_copy_D1=self.copy_biases(),
         )
-        return decisions.loss_of(batch, memory, parts, weights, legal, NEVER, self.dropout.active)
+        return decisions.loss_of(batch, memory, features, weights, legal, NEVER, self.dropout.active)
 
     def _loss_in_two_steps(
         self,
@@ -402,27 +405,6 @@ class Model(nn.Module):
         lexical = logp_KX.gather(-1, (lexical_K - skipped).clamp(min=0)[..., None]) + bar(lexical_K >= 0)[..., None]
         ways = torch.cat([logp_KX[..., self.S - skipped :] + bar(same), lexical], -1)
         return torch.where(surface_K >= 0, ways.logsumexp(-1), gold)
-
-    def _gold_vectors(self, batch: Batch, memory: Memory) -> Tensor:
-        """`action_vectors` of the gold actions: a product for those that copy only."""
-        vectors_BTA = look_up(self.embed.weight, batch.symbol_BT.clamp(min=0))
-        if self.config.copy:
-            words_KE = look_up(memory.states_BWE.flatten(0, 1), batch.source_K)
-            line = vectors_BTA.flatten(0, 1).index_copy(
-                0, batch.copying_K, torch.tanh(self.copied(words_KE)).to(vectors_BTA.dtype)
-            )
-            vectors_BTA = line.view_as(vectors_BTA)
-        return self.dropout(vectors_BTA)
-
-    def _gold_table(self, batch: Batch, memory: Memory) -> tuple[Tensor, Tensor]:
-        """(rows of A, which one [B, T] each gold action has): embeddings of symbols, then vectors of copied words."""
-        table, row_BT = self.embed.weight, batch.symbol_BT.clamp(min=0)
-        if self.config.copy:
-            words_KE = look_up(memory.states_BWE.flatten(0, 1), batch.source_K)
-            table = torch.cat([table, torch.tanh(self.copied(words_KE))])
-            after = torch.arange(self.S + 1, len(table))
-            row_BT = row_BT.flatten().index_copy(0, batch.copying_K, after).view_as(row_BT)
-        return table, row_BT
 
     def _gold(self, logp: Tensor, batch: Batch, memory: Memory) -> Tensor:
         """[B, T] log-probability of the gold action."""

@@ -31,13 +31,13 @@ class Packing:
     """The words of a padded batch in one line: all first words, all second ones, ..., longer rows first.
 
     sizes: how many rows have a word at each step, never rising.   line_N: the place in [B W] of each word of the line.
-    place_BW: the place in the line of each word, -1 after the end.   rows: the rows, longer ones first.
+    place_BW: the place in the line of each word, -1 after the end.   order_B: the rows, longer ones first.
     """
 
     sizes: list[int]
     line_N: Tensor
     place_BW: Tensor
-    rows: Tensor
+    order_B: Tensor
 
     @classmethod
     def of(cls, length_B: Tensor, width: int) -> Packing:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from parser import compiled, encoder, packed
 from parser.lookup import Part, side_by_side
-from parser.packed import Packing, run_both, run_rows
+from parser.packed import Packing, run_ahead, run_both
 
 LENGTHS = st.lists(st.integers(1, 7), min_size=1, max_size=6)
 VARIANTS = {
@@ -67,7 +67,7 @@ def test_both_directions_equal_the_library_row_by_row(lengths, width, hidden, sp
     ahead, back = layers(2, width, hidden)
     x_BWX = torch.randn(len(lengths), max(lengths) + spare, width, requires_grad=True)
     packing = Packing.of(torch.tensor(lengths), x_BWX.size(1))
-    line_NE = run_both(ahead, back, x_BWX.flatten(0, 1)[packing.line_N], packing.sizes)
+    line_NE = run_both(ahead, back, [Part(x_BWX.flatten(0, 1), packing.line_N)], packing.sizes)
     rows = [line_NE[packing.place_BW[row, :length]] for row, length in enumerate(lengths)]
     expected = []
     for row, length in zip(x_BWX, lengths, strict=True):
@@ -79,24 +79,54 @@ def test_both_directions_equal_the_library_row_by_row(lengths, width, hidden, sp
     same(gradients(torch.cat(rows), wanted), gradients(torch.cat(expected), wanted))
 
 
+def run_rows(lstm: nn.LSTM, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """[B, T, H] states of rows of one length."""
+    rows, steps, _ = x_BTX.shape
+    packing, zero = Packing.of(torch.full((rows,), steps), steps), torch.zeros(rows, lstm.hidden_size)
+    parts = [Part(x_BTX.flatten(0, 1), packing.line_N)]
+    return run_ahead(lstm, parts, packing.sizes, start or (zero, zero))[packing.place_BW]
+
+
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 7), st.integers(1, 6), st.integers(1, 5), st.sampled_from([1, 2, 3, 16, 19]))
-def test_rows_from_a_state_on_equal_the_library(rows, steps, width, hidden):
-    (lstm,) = layers(1, width, hidden)
-    x_BTX = torch.randn(rows, steps, width, requires_grad=True)
-    h_BH, c_BH = (torch.randn(rows, hidden, requires_grad=True) for _ in range(2))
-    found, expected = run_rows(lstm, x_BTX, (h_BH, c_BH)), lstm(x_BTX, (h_BH[None], c_BH[None]))[0]
+@given(LENGTHS, st.integers(1, 6), st.integers(0, 5), st.sampled_from([1, 2, 3, 16, 19]))
+def test_one_direction_from_a_state_on_equals_the_library(lengths, width, other, hidden):
+    (lstm,) = layers(1, width + other, hidden)
+    x_BTX = torch.randn(len(lengths), max(lengths), width, requires_grad=True)
+    y_MX, at_BT = torch.randn(3, other, requires_grad=True), torch.randint(3, x_BTX.shape[:2])
+    h_BH, c_BH = (torch.randn(len(lengths), hidden, requires_grad=True) for _ in range(2))
+    packing = Packing.of(torch.tensor(lengths), max(lengths))
+    parts = [Part(x_BTX.flatten(0, 1), packing.line_N), Part(y_MX, packing.pack(at_BT))]
+    start = h_BH[packing.order_B], c_BH[packing.order_B]
+    found = run_ahead(lstm, parts, packing.sizes, start)[packing.place_BW]
+    expected = lstm(torch.cat([x_BTX, y_MX[at_BT]], -1), (h_BH[None], c_BH[None]))[0]
+    found, expected = (
+        torch.cat([row[:length] for row, length in zip(states, lengths, strict=True)]) for states in (found, expected)
+    )
 
     same([found], [expected])
-    wanted = [x_BTX, h_BH, c_BH, *lstm.parameters()]
+    wanted = [x_BTX, y_MX, h_BH, c_BH, *lstm.parameters()]
     same(gradients(found, wanted), gradients(expected, wanted))
+
+
+def test_input_is_dropped_the_same_way_there_and_back_and_for_both_directions():
+    ahead, back = layers(2, 40, 3)
+    back.load_state_dict(ahead.state_dict())
+    x_NX = torch.ones(500, 40, requires_grad=True)
+    states_NE = run_both(ahead, back, [Part(x_NX)], [500], 0.25)
+    (gradient,) = torch.autograd.grad(states_NE.sum(), x_NX)
+
+    # Each row is one word long, so that both directions do the same.
+    assert torch.equal(states_NE[:, :3], states_NE[:, 3:])
+    dropped_NX = (gradient != 0) / 0.75
+    assert (gradient == 0).float().mean() == pytest.approx(0.25, abs=0.01)
+    assert torch.allclose(ahead(dropped_NX[:, None])[0][:, 0], states_NE[:, :3], atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [30.0, 1e4, 1e30])
 def test_gates_that_are_fully_open_or_closed_stay_finite(size):
     (lstm,) = layers(1, 3, 5)
-    x_BTX, zero = (torch.randn(4, 6, 3) * size).requires_grad_(), torch.zeros(4, 5)
-    found, expected = run_rows(lstm, x_BTX, (zero, zero)), lstm(x_BTX)[0]
+    x_BTX = (torch.randn(4, 6, 3) * size).requires_grad_()
+    found, expected = run_rows(lstm, x_BTX), lstm(x_BTX)[0]
 
     same([found], [expected])
     assert gradients(found, [x_BTX])[0].isfinite().all()
@@ -106,14 +136,13 @@ def test_gates_that_are_fully_open_or_closed_stay_finite(size):
 def test_what_is_no_number_is_not_hidden(number):
     (lstm,) = layers(1, 3, 5)
     lstm.weight_hh_l0.data[:] = number
-    states = run_rows(lstm, torch.randn(2, 4, 3), (torch.zeros(2, 5), torch.zeros(2, 5)))
 
-    assert states[:, 1:].isnan().all()
+    assert run_rows(lstm, torch.randn(2, 4, 3))[:, 1:].isnan().all()
 
 
 def test_a_second_way_back_is_refused_since_the_first_overwrites_the_gates():
     (lstm,) = layers(1, 3, 5)
-    states = run_rows(lstm, torch.randn(2, 4, 3), (torch.zeros(2, 5), torch.zeros(2, 5))).sum()
+    states = run_rows(lstm, torch.randn(2, 4, 3)).sum()
     states.backward(retain_graph=True)
 
     with pytest.raises(RuntimeError, match="gone once"):
