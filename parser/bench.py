@@ -38,7 +38,8 @@ WARM_STEPS = 300
 """Steps of training before parsing is timed, since fresh weights write trees much longer than real ones, and before
 anything is timed on a GPU."""
 PARTS = {
-    "recurrence": ("lstm", "rnn", "_rows", "_both"),
+    "recurrence": ("lstm", "rnn", "_ahead", "_both"),
+    "decisions": ("_decisions",),
     "products": ("::mm", "::addmm", "::bmm", "::baddbmm", "::linear", "gemm", "cutlass"),
     "look-ups": ("embedding", "index", "gather", "scatter", "segment_reduce", "_sidebyside", "_spelled"),
     "random": ("random_", "bernoulli", "dropout", "::rand", "_zeroed", "_squashed"),
