@@ -156,7 +156,8 @@ class Model(nn.Module):
             legal: labels [B, T, L], word [B, T], RED [B, T] that may come.
         """
         history = None if history_BTH is None else Part(history_BTH.flatten(0, 1))
-        hidden_BTH, near_copy = self._looked(memory, history, stack_BTH, parent_BT, sibling_BT, front_BT)
+        parts = self._parts(memory, history, stack_BTH, parent_BT, sibling_BT, front_BT)
+        hidden_BTH, near_copy = self._looked(parts, memory, stack_BTH, front_BT)
         return self._distribution(hidden_BTH, near_copy, memory, legal)
 
     def _distribution(
@@ -172,16 +173,9 @@ class Model(nn.Module):
         return self.normalise(torch.cat([symbols, copies], -1), kinds, legal)
 
     def _looked(
-        self,
-        memory: Memory,
-        history: Part | None,
-        stack_BTH: Tensor | None,
-        parent_BT: Tensor,
-        sibling_BT: Tensor,
-        front_BT: Tensor,
+        self, parts: list[Part], memory: Memory, stack_BTH: Tensor | None, front_BT: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """([B, T, H] what a decision is made from, [B, T, W] biases of positions or None)"""
-        parts = self._parts(memory, history, stack_BTH, parent_BT, sibling_BT, front_BT)
+        """([B, T, H] what a decision is made from, [B, T, W] biases of positions or None), from `_parts`."""
         near_attention = near_copy = None
         if self.config.front:
             tables = (self.near_attention.weight, self.copy_biases())
@@ -287,10 +281,11 @@ class Model(nn.Module):
         stack = None
         if self.config.stack:
             stack = self._stack_states(batch, self.dropout(look_up(table_MA, row_BT)), memory)
-        legal, places = self._legal(batch), (batch.parent_BT, batch.sibling_BT, batch.front_BT)
+        parts = self._parts(memory, history, stack, batch.parent_BT, batch.sibling_BT, batch.front_BT)
+        legal = self._legal(batch)
         if self._block_by_block(memory):
-            return self._loss_in_blocks(batch, memory, self._parts(memory, history, stack, *places), legal)
-        hidden_BTH, near_copy = self._looked(memory, history, stack, *places)
+            return self._loss_in_blocks(batch, memory, parts, legal)
+        hidden_BTH, near_copy = self._looked(parts, memory, stack, batch.front_BT)
         if self.kinds is not None and self.domains is None:
             return self._loss_in_two_steps(batch, memory, hidden_BTH, near_copy, legal)
         logp = self._distribution(hidden_BTH, near_copy, memory, legal)
@@ -329,7 +324,7 @@ class Model(nn.Module):
         return known and compiled(memory.states_BWE)
 
     def _loss_in_blocks(
-        self, batch: Batch, memory: Memory, features: list[Part], legal: tuple[Tensor, Tensor, Tensor]
+        self, batch: Batch, memory: Memory, parts: list[Part], legal: tuple[Tensor, Tensor, Tensor]
     ) -> Tensor:
         """The loss as `decisions` computes it."""
         assert self.pointer is not None
@@ -343,7 +338,7 @@ class Model(nn.Module):
             near_attention_D1=self.near_attention.weight,
             near_copy_D1=self.copy_biases(),
         )
-        return decisions.loss_of(batch, memory, features, weights, legal, NEVER, self.dropout.active)
+        return decisions.loss_of(batch, memory, parts, weights, legal, NEVER, self.dropout.active)
 
     def _loss_in_two_steps(
         self,

@@ -154,6 +154,7 @@ def _spans(sizes: Sequence[int], steps: Sequence[int], started: bool = False) ->
     pieces = max(1, round(max(sizes) / _BLOCK))
     ends = [max(sizes) * piece // pieces for piece in range(pieces + 1)]
     spans = []
+    # Some rows go all their steps before the next ones begin: what a step leaves for the next is still in the cache.
     for row, last in pairwise(ends):
         for place, t in enumerate(steps):
             rows = min(sizes[t], last) - row
@@ -209,9 +210,8 @@ class _Way:
         rows.gather(tables, self.input_NR.numpy())
         self.input_NR[:, self.one :] = 0
         self.input_NR[:, self.one] = 1
-        self.gates_N4H: Tensor | None = self.input_NR.new_empty(
-            count, 4 * self.H
-        )  # input, forget, candidate as (tanh + 1) / 2, output
+        # Input, forget, candidate as (tanh + 1) / 2, output.
+        self.gates_N4H: Tensor | None = self.input_NR.new_empty(count, 4 * self.H)
         self.cells = self.input_NR.new_empty(self.starts + count, self.H)
         if start is None:
             for span in self.spans:
