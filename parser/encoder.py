@@ -182,7 +182,7 @@ class Encoder(nn.Module):
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
             x = run_both(ahead, back, parts, packing.sizes, self.dropout.active)
             parts = [Part(x)]
-        # Both halves of a state as rows of one table: two tables would each have a gradient as large as that of all states.
+        # Both halves of a state are rows of one table: two would each have a gradient as large as that of all states.
         first_B, last_B = packing.place_BW[:, 0], packing.place_BW.gather(1, length_B[:, None] - 1)[:, 0]
         halves = x.view(2 * len(x), -1)
         final = look_up(halves, torch.stack([2 * last_B, 2 * first_B + 1], 1)).flatten(1)
