@@ -22,7 +22,7 @@ import torch
 from grammar.actions import oracle
 from grammar.shard import ShardError
 from parser import Parser, load
-from parser.ceiling import Clock, calls_a_second, copy_rate, product_rate, step_flops
+from parser.ceiling import Clock, ProductRate, calls_a_second, copy_rate, step_flops
 from parser.checkpoint import Setup
 from parser.config import Config
 from parser.evaluate import gold_of
@@ -112,27 +112,25 @@ class Bench:
     # -- training ------------------------------------------------------------------------------
 
     def _train(self, peer: str) -> None:
-        """Slices of training between measurements of the machine and runs of the peer."""
+        """Slices of training between runs of the peer."""
         size = self.setup.config.train.batch_size
         steps = self._forever(size)
         # A GPU records the steps of every shape first.
         for _ in range(WARM_STEPS if self.device.startswith("cuda") else 5):
             self._step(next(steps))
         totals = np.zeros(4)  # seconds, utterances, actions, floating-point operations
-        rates: list[float] = []
+        products = self._products()
         peers: list[tuple[float, float | None]] = []
         rounds = 2 if peer else 3
         for turn in range(rounds):
             self.say(f"training, turn {turn + 1} of {rounds}")
-            trained, product = self._trained(steps, WARM_STEPS // rounds)
-            totals += trained
-            rates.append(product)
+            totals += self._trained(steps, products, WARM_STEPS // rounds)
             if peer:
                 self.say(f"peer, turn {turn + 1} of {rounds}")
                 peers.append(peer_rates(peer))
         ending = "utt_s" if self.device.startswith("cuda") else "utt_per_cpu_s"
         spent, done, actions, flops = totals.tolist()
-        product = sum(rates) / len(rates)
+        product = products.flops_a_second
         self.figures |= {
             f"train_{ending}": done / spent,
             f"train_{ending.replace('utt', 'actions')}": actions / spent,
@@ -155,28 +153,33 @@ class Bench:
             self.say(f"training in batches of {size}")
             steps = self._forever(size)
             self._step(next(steps))
-            (spent, done, _, flops), product = self._trained(steps)
+            products = self._products()
+            spent, done, _, flops = self._trained(steps, products).tolist()
             self.figures[f"train_{size}_utt_per_cpu_s"] = done / spent
-            self.figures[f"train_{size}_share_of_ceiling"] = flops / spent / product
+            self.figures[f"train_{size}_share_of_ceiling"] = flops / spent / products.flops_a_second
 
-    def _trained(self, steps: Iterator[Step], least: int = 1) -> tuple[np.ndarray, float]:
-        """Of training for a while: seconds, utterances, actions, floating-point operations; and the machine's own rate.
+    def _products(self) -> ProductRate:
+        return ProductRate(self.device, torch.bfloat16 if self._bf16() else torch.float32)
 
-        The rate is that of products just before and just after, since the machine's others come and go.
+    def _trained(self, steps: Iterator[Step], products: ProductRate, least: int = 1) -> np.ndarray:
+        """Of training for a while: seconds, utterances, actions, floating-point operations.
+
+        Each second of it a product is made, since the machine's others come and go.
         """
-        dtype = torch.bfloat16 if self._bf16() else torch.float32
-        before = product_rate(self.device, min(1.0, self.seconds), dtype)
-        clock = Clock(self.device)
+        clock, spent = Clock(self.device), 0.0
         seen: list[Step] = []
-        clock.start()
-        while (spent := clock.spent()) < self.seconds or len(seen) < least:
-            seen.append(next(steps))
-            self._step(seen[-1])
-        after = product_rate(self.device, min(1.0, self.seconds), dtype)
+        while spent < self.seconds or len(seen) < least:
+            products.measure()
+            clock.start()
+            while (now := clock.spent()) < min(1.0, self.seconds):
+                seen.append(next(steps))
+                self._step(seen[-1])
+            spent += now
+        products.measure()
         batches = [batch for step in seen for batch in step.parts]
         flops = sum(step_flops(self.model, batch) for batch in batches)
         actions = sum(batch.actions for batch in batches)
-        return np.array([spent, sum(step.utterances for step in seen), actions, flops]), (before + after) / 2
+        return np.array([spent, sum(step.utterances for step in seen), actions, flops])
 
     def _naive(self) -> None:
         """The definition: one utterance, one action at a time."""

@@ -65,11 +65,30 @@ def step_flops(model: Model, batch: Batch) -> int:
     return 3 * forward_flops(model, batch)
 
 
-def product_rate(device: str, seconds: float = 1.0, dtype: torch.dtype = torch.float32) -> float:
-    """Floating-point operations a second of a 2048-square product; CPU time on a CPU."""
-    size = 2048 if device == "cpu" else 8192
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    return 2 * size**3 * calls_a_second(lambda: a @ b, device, seconds)
+class ProductRate:
+    """The rate of a 2048-square product (8192 on a GPU), measured bit by bit between other work.
+
+    What a machine shared with others gives changes from second to second: a rate from before or after some work says
+    little of what the machine gave while it went on.
+    """
+
+    def __init__(self, device: str, dtype: torch.dtype = torch.float32) -> None:
+        self.size = 2048 if device == "cpu" else 8192
+        self.a, self.b = (torch.randn(self.size, self.size, device=device, dtype=dtype) for _ in range(2))
+        self.out = self.a @ self.b
+        self.clock, self.spent, self.done = Clock(device), 0.0, 0
+
+    def measure(self) -> None:
+        """Make one more."""
+        self.clock.start()
+        torch.mm(self.a, self.b, out=self.out)
+        self.spent += self.clock.spent()
+        self.done += 1
+
+    @property
+    def flops_a_second(self) -> float:
+        """Floating-point operations a second; of CPU time on a CPU."""
+        return 2 * self.size**3 * self.done / self.spent
 
 
 def copy_rate(device: str, size: int, seconds: float = 0.5) -> float:
