@@ -24,7 +24,7 @@ from torch import Tensor
 
 from parser.compiled import loops, plain
 from parser.dropout import Draw
-from parser.lookup import Part, Rows
+from parser.lookup import Part, Rows, room_for
 
 if TYPE_CHECKING:
     from parser.batch import Batch
@@ -104,7 +104,8 @@ class _Work(NamedTuple):
         front, target = (plain(x).reshape(-1)[line_N] for x in (batch.front_BT, target_BT))
         rows = Rows.of(parts, share)
         at_N = [at[line_N] if len(at) else line_N for at in rows.places_N]
-        features, hidden = rows._replace(places_N=at_N), Draw.of(share)
+        # Of a table whose rows come in turn those of padding are left out.
+        features, hidden = rows._replace(places_N=at_N, once=[part.once for part in parts]), Draw.of(share)
         ends_B = real_BT.sum(1).cumsum()
         return cls(ends_B, length_B, front, labels, word[:, 0], red[:, 0], target, features, hidden, np.float32(bar))
 
@@ -179,12 +180,13 @@ class _Blocks:
         )
         self.by_near = [np.zeros_like(near) for near in self.near]
         self.by_states_BWE = torch.empty_like(states_BWE)
-        self.by_tables = [*map(torch.zeros_like, tables), self.by_states_BWE.flatten(0, 1)]
+        # Those of the states begin with each block.
+        self.by_tables = [*map(room_for, tables, work.features.once), self.by_states_BWE.flatten(0, 1)]
 
         (R, Y), (Z, K), W = self.first_RY.shape, self.last_ZK.shape, states_BWE.size(1)
         most = max(places.stop - places.start for _, places in work.blocks())
         self.room = _Room(*(states_BWE.new_empty(most, width) for width in (R, Y, W, E, K, K, Z)))
-        _with_a_one(self.room.hidden_NK, H)
+        loops().with_a_one(self.room.hidden_NK.numpy(), H)
 
     def there_and_back(self, rows: slice, places: slice) -> float:
         """The loss of some utterances and their actions, whose gradient is added to what is there."""
@@ -200,7 +202,7 @@ class _Blocks:
         legal = (work.labels_NL[places], work.word_N[places], work.red_N[places], work.bar)
 
         looked.gather(self.tables, features)
-        _with_a_one(features_NR, F)
+        loops().with_a_one(features, F)
         torch.mm(features_NR, self.first_RY, out=both_NY)
         loops().attend(*asked, self.near[0], both, share, attended)
         both_NY[:, E:].addmm_(attended_NE, self.attended_HE.t())
@@ -242,8 +244,3 @@ class _Blocks:
 def _aligned(width: int) -> int:
     """Products are quickest where rows begin at the same place of a cache line, or nearly so."""
     return -(-width // 8) * 8
-
-
-def _with_a_one(x_NX: Tensor, column: int) -> None:
-    x_NX[:, column:] = 0
-    x_NX[:, column] = 1

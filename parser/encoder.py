@@ -187,4 +187,5 @@ class Encoder(nn.Module):
         halves = x.view(2 * len(x), -1)
         final = look_up(halves, torch.stack([2 * last_B, 2 * first_B + 1], 1)).flatten(1)
         place_BW = packing.place_BW
-        return side_by_side([Part(x, place_BW, gaps=True)], place_BW.shape, self.dropout.active), final
+        padded = Part(x, place_BW, gaps=True, once=True)
+        return side_by_side([padded], place_BW.shape, self.dropout.active), final

@@ -55,12 +55,14 @@ class Mirrored(torch.autograd.Function):
 class Part(NamedTuple):
     """What `side_by_side` looks up: rows of `table` [M, X] by their numbers, or all in turn.
 
-    With `gaps` a number may be -1, for a row of zeros.
+    With `gaps` a number may be -1, for a row of zeros. `once`: each row of the table is looked up exactly once, so its
+    gradient is written, not added up.
     """
 
     table: Tensor
     at: Tensor | None = None
     gaps: bool = False
+    once: bool = False
 
     def rows(self, shape: Sequence[int]) -> Tensor:
         """[*shape, X]"""
@@ -86,39 +88,48 @@ class Rows(NamedTuple):
     Attributes:
         places_N: of each table, see `loops.gather`.
         columns: the first one of each.
+        once: whether each row of it is read exactly once.
         draw: what decides about each unit.
     """
 
     places_N: list[np.ndarray]
     columns: list[int]
+    once: list[bool]
     draw: Draw
 
     @classmethod
     def of(cls, parts: Sequence[Part], share: float) -> Rows:
         """Rows of these parts, with a draw of their own."""
         places_N = [_EVERY if part.at is None else plain(part.at).reshape(-1) for part in parts]
-        return cls(places_N, list(accumulate((part.table.size(1) for part in parts[:-1]), initial=0)), Draw.of(share))
+        columns = list(accumulate((part.table.size(1) for part in parts[:-1]), initial=0))
+        return cls(places_N, columns, [part.once or part.at is None for part in parts], Draw.of(share))
 
     def gather(self, tables: Sequence[Tensor], out_NF: np.ndarray) -> None:
         """Write the rows into the first columns of `out_NF`."""
         for table, places, column in zip(tables, self.places_N, self.columns, strict=True):
             loops().gather(plain(table), places, out_NF, column, *self.draw)
 
+    def room(self, tables: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor | None]:
+        """Where `scatter` puts the gradients of tables: of those that need one."""
+        rows = zip(tables, self.once, needed, strict=True)
+        return [room_for(table, once) if wanted else None for table, once, wanted in rows]
+
     def scatter(self, by_tables: Sequence[Tensor | None], by_out_NF: np.ndarray) -> None:
-        """Add the gradients of the tables to what is there."""
-        for by_table, places, column in zip(by_tables, self.places_N, self.columns, strict=True):
+        """Add the gradients of the tables to what is there, or write them where each row is read once."""
+        for by_table, *how in zip(by_tables, self.places_N, self.once, self.columns, strict=True):
             if by_table is not None:
-                loops().scatter(by_table.numpy(), places, by_out_NF, column, *self.draw)
+                places, once, column = how
+                loops().scatter(by_table.numpy(), places, once, by_out_NF, column, *self.draw)
 
     def some(self, places: slice, width: int) -> Rows:
         """Some of the rows, where all of them have that many columns; none may be of all rows in turn."""
         draw = self.draw._replace(seed=(self.draw.seed + places.start * width) % 2**32)
-        return Rows([every[places] for every in self.places_N], self.columns, draw)
+        return self._replace(places_N=[every[places] for every in self.places_N], draw=draw)
 
 
-def zeros_for(tables: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor | None]:
-    """Where the gradients of tables are added up: of those that need one."""
-    return [torch.zeros(table.shape) if wanted else None for table, wanted in zip(tables, needed, strict=True)]
+def room_for(table: Tensor, once: bool) -> Tensor:
+    """Where the gradient of a table is added up, or written where each row is read once."""
+    return torch.empty(table.shape) if once else torch.zeros(table.shape)
 
 
 class _SideBySide(torch.autograd.Function):
@@ -132,6 +143,6 @@ class _SideBySide(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_tables = zeros_for(ctx.tables, ctx.needs_input_grad[1:])
+        by_tables = ctx.rows.room(ctx.tables, ctx.needs_input_grad[1:])
         ctx.rows.scatter(by_tables, plain(gradients[0]))
         return None, *by_tables

@@ -16,7 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 _f32, _i32, _u32 = np.float32, np.int32, np.uint32
 _ONE, _TWO, _HALF = _f32(1), _f32(2), _f32(0.5)
@@ -24,6 +27,8 @@ _LIMIT, _LOG2_E, _LN_2 = _f32(87), _f32(1.4426950408889634), _f32(0.693147180559
 _C3, _C4, _C5, _C6 = (_f32(1 / n) for n in (6, 24, 120, 720))
 _ROWS = 4
 """Rows that go through a loop together: their gates fit into the first cache, and its last, odd numbers are few."""
+_LINE = 16
+"""Numbers in a line of the cache."""
 
 
 def _loop(function: Callable[..., Any], **options: Any) -> Any:
@@ -37,6 +42,29 @@ def _loop(function: Callable[..., Any], **options: Any) -> Any:
 
 def _inline(function: Callable[..., Any]) -> Any:
     return _loop(function, inline="always")
+
+
+def _fetched(context: Any, numbers: Any, place: Any) -> Any:
+    """Ask for a number to be brought into the cache, without waiting for it; any place will do, also one beyond."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, i32 = context.make_array(signature.args[0])(context, builder, args[0]), ir.IntType(32)
+        address = builder.bitcast(builder.gep(array.data, [args[1]]), cgutils.voidptr_t)
+        form = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
+        fetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
+        builder.call(fetch, [address, *(ir.Constant(i32, to) for to in (0, 3, 1))])  # to be read, near, of data
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp), generate
+
+
+_fetch: Any = intrinsic(_fetched)
+
+
+@_inline
+def _fetch_all(line, first, count):
+    for place in range(first, first + count, _LINE):
+        _fetch(line, place)
 
 
 @_inline
@@ -121,8 +149,16 @@ def lstm_step_back(span, gates_N4H, cells, by_out, column, by_inputs_NR, width, 
         by_cell: [rows of a batch, H] gradient of each row's cell; becomes that of the cell before.
     """
     H = cells.shape[1]
-    squashed, all_cells, by_state = np.empty(_ROWS * H, _f32), cells.reshape(-1), np.empty(H, _f32)
+    squashed, by_state = np.empty(_ROWS * H, _f32), np.empty(H, _f32)
+    all_gates, all_cells, all_by_out = gates_N4H.reshape(-1), cells.reshape(-1), by_out.reshape(-1)
     for first in range(0, span.rows, _ROWS):
+        # What the next rows need is on its way from memory while these are worked on.
+        ahead = first + _ROWS
+        _fetch_all(all_gates, (span.first + ahead) * 4 * H, _ROWS * 4 * H)
+        _fetch_all(all_cells, (span.cell + ahead) * H, _ROWS * H)
+        _fetch_all(all_cells, (span.before + ahead) * H, _ROWS * H)
+        for row in range(ahead, ahead + _ROWS):
+            _fetch_all(all_by_out, (span.first + row) * by_out.shape[1] + column, H)
         rows = range(first, min(first + _ROWS, span.rows))
         some = all_cells[(span.cell + first) * H : (span.cell + first + len(rows)) * H]
         for j in range(len(some)):
@@ -228,8 +264,17 @@ def gather(table_MX, index_N, out_NF, column, seed, limit, scale):
 
 
 @_loop
-def scatter(by_table_MX, index_N, by_out_NF, column, seed, limit, scale):
-    """Add to the gradient of a table what `gather` hands back."""
+def with_a_one(x_NX, column):
+    """One in that column, zeros behind it."""
+    for n in range(len(x_NX)):
+        x_NX[n, column] = _ONE
+        for j in range(column + 1, x_NX.shape[1]):
+            x_NX[n, j] = _f32(0)
+
+
+@_loop
+def scatter(by_table_MX, index_N, once, by_out_NF, column, seed, limit, scale):
+    """Add to the gradient of a table what `gather` hands back; where each row is read once, it need not be there."""
     X, F = by_table_MX.shape[1], by_out_NF.shape[1]
     mask = np.empty(X, _f32)
     for n in range(len(by_out_NF)):
@@ -237,6 +282,8 @@ def scatter(by_table_MX, index_N, by_out_NF, column, seed, limit, scale):
         if row < 0:
             continue
         by_out, by_table = by_out_NF[n, column : column + X], by_table_MX[row]
+        if once:
+            by_table[:] = 0
         _drop(mask, _u32(seed) + _u32(n * F + column), limit, scale)
         for j in range(X):
             by_table[j] += by_out[j] * mask[j]
@@ -311,32 +358,51 @@ def _fit(asking_NX, first, end, column, asked_WE, fits_NW):
 
 
 @_loop
-def _blend(out_E, share_W, rows_WX, column):
-    """Add rows to one, each by its share, four at a time, from a column of theirs on."""
-    E, whole = len(out_E), len(rows_WX) // 4 * 4
-    for w in range(0, whole, 4):
-        a, b = rows_WX[w, column : column + E], rows_WX[w + 1, column : column + E]
-        c, d = rows_WX[w + 2, column : column + E], rows_WX[w + 3, column : column + E]
-        p, q, r, s = share_W[w], share_W[w + 1], share_W[w + 2], share_W[w + 3]
-        for j in range(E):
-            out_E[j] += p * a[j] + q * b[j] + r * c[j] + s * d[j]
-    for w in range(whole, len(rows_WX)):
-        a, p = rows_WX[w, column : column + E], share_W[w]
-        for j in range(E):
-            out_E[j] += p * a[j]
+def _blend(out_VX, start, share_VW, rows_WX, column, E):
+    """Add to rows, from column `start` on, E columns of others, from `column` on, each by its share: two by four."""
+    V, W = share_VW.shape
+    whole = W // 4 * 4
+    for v in range(0, V - 1, 2):
+        x, y = out_VX[v, start : start + E], out_VX[v + 1, start : start + E]
+        for w in range(0, whole, 4):
+            a, b = rows_WX[w, column : column + E], rows_WX[w + 1, column : column + E]
+            c, d = rows_WX[w + 2, column : column + E], rows_WX[w + 3, column : column + E]
+            xa, xb, xc, xd = share_VW[v, w], share_VW[v, w + 1], share_VW[v, w + 2], share_VW[v, w + 3]
+            ya, yb, yc, yd = share_VW[v + 1, w], share_VW[v + 1, w + 1], share_VW[v + 1, w + 2], share_VW[v + 1, w + 3]
+            for j in range(E):
+                x[j] += xa * a[j] + xb * b[j] + xc * c[j] + xd * d[j]
+                y[j] += ya * a[j] + yb * b[j] + yc * c[j] + yd * d[j]
+        for w in range(whole, W):
+            a, xa, ya = rows_WX[w, column : column + E], share_VW[v, w], share_VW[v + 1, w]
+            for j in range(E):
+                x[j] += xa * a[j]
+                y[j] += ya * a[j]
+    if V % 2:
+        x = out_VX[V - 1, start : start + E]
+        for w in range(W):
+            a, xa = rows_WX[w, column : column + E], share_VW[V - 1, w]
+            for j in range(E):
+                x[j] += xa * a[j]
 
 
 @_loop
 def _softmax(scores):
     """In place; returns the logarithm of what it divides by."""
-    top, total = scores[0], _f32(0)
-    for score in scores:
-        top = score if score > top or score != score else top
+    a, total, whole = scores[0], _f32(0), len(scores) // 4 * 4
+    b = c = d = a
+    # What is no number need not be the top one to make the total none.
+    for j in range(0, whole, 4):
+        w, x, y, z = scores[j], scores[j + 1], scores[j + 2], scores[j + 3]
+        a, b, c, d = w if w > a else a, x if x > b else b, y if y > c else c, z if z > d else d
+    for j in range(whole, len(scores)):
+        a = scores[j] if scores[j] > a else a
+    top = max(max(a, b), max(c, d))
     for j in range(len(scores)):
         scores[j] = _exp(scores[j] - top)
         total += scores[j]
+    share = _ONE / total
     for j in range(len(scores)):
-        scores[j] /= total
+        scores[j] *= share
     return top + np.log(total)
 
 
@@ -360,19 +426,19 @@ def attend(ends_B, length_B, front_N, states_BWE, near_D, both_NX, share_NW, att
         share_NW: gets the weights.
         attended_NE: gets the means.
     """
-    reach, first = len(near_D) // 2, 0
+    E, reach, first = states_BWE.shape[2], len(near_D) // 2, 0
     for b in range(len(ends_B)):
-        W = length_B[b]
+        W, end = length_B[b], ends_B[b]
         states_WE = states_BWE[b, :W]
-        _fit(both_NX, first, ends_B[b], 0, states_WE, share_NW)
-        for n in range(first, ends_B[b]):
-            share, attended = share_NW[n, :W], attended_NE[n]
+        _fit(both_NX, first, end, 0, states_WE, share_NW)
+        for n in range(first, end):
+            share = share_NW[n, :W]
             for w in range(W):
                 share[w] += near_D[_near(w, front_N[n], reach)]
             _softmax(share)
-            attended[:] = 0
-            _blend(attended, share, states_WE, 0)
-        first = ends_B[b]
+            attended_NE[n, :] = 0
+        _blend(attended_NE[first:end], 0, share_NW[first:end, :W], states_WE, 0, E)
+        first = end
 
 
 @_loop
@@ -387,9 +453,8 @@ def attend_back(
     by_share_NW = np.empty(share_NW.shape, _f32)
     for b in range(len(ends_B)):
         W, end = length_B[b], ends_B[b]
-        states_WE, by_states_WE, share_WT = states_BWE[b, :W], by_states_BWE[b, :W], share_NW[first:end, :W].T
-        for w in range(W):
-            _blend(by_states_WE[w], share_WT[w], by_attended_NE[first:end], 0)
+        states_WE, by_states_WE, share_TW = states_BWE[b, :W], by_states_BWE[b, :W], share_NW[first:end, :W]
+        _blend(by_states_WE, 0, share_TW.T, by_attended_NE[first:end], 0, E)
         _fit(by_attended_NE, first, end, 0, states_WE, by_share_NW)
         for n in range(first, end):
             share, by_share, mean = share_NW[n, :W], by_share_NW[n, :W], _f32(0)
@@ -398,12 +463,10 @@ def attend_back(
             for w in range(W):
                 share[w] *= by_share[w] - mean
                 by_near_D[_near(w, front_N[n], reach)] += share[w]
-        for w in range(W):
-            _blend(by_states_WE[w], share_WT[w], both_NX[first:end], 0)
+        _blend(by_states_WE, 0, share_TW.T, both_NX[first:end], 0, E)
         for n in range(first, end):
-            query = both_NX[n, :E]
-            query[:] = 0
-            _blend(query, share_NW[n, :W], states_WE, 0)
+            both_NX[n, :E] = 0
+        _blend(both_NX[first:end], 0, share_TW, states_WE, 0, E)
         first = end
 
 
@@ -445,12 +508,10 @@ def judge(
             scores[:S] = line[:S]
             for w in range(W):
                 by_near_D[_near(w, front_N[n], reach)] += copies[w]
-        by_copies_WT = line_NX[first:end, S : S + W].T
-        for w in range(W):
-            _blend(by_states_WE[w], by_copies_WT[w], scores_NX[first:end], S)
+        by_copies_TW = line_NX[first:end, S : S + W]
+        _blend(by_states_WE, 0, by_copies_TW.T, scores_NX[first:end], S, E)
         for n in range(first, end):
-            pointer = scores_NX[n, S : S + E]
-            pointer[:] = 0
-            _blend(pointer, line_NX[n, S : S + W], states_WE, 0)
+            scores_NX[n, S : S + E] = 0
+        _blend(scores_NX[first:end], S, by_copies_TW, states_WE, 0, E)
         first = end
     return loss

@@ -315,7 +315,7 @@ class Model(nn.Module):
         packing = Packing.of(batch.real_BT.sum(1), batch.real_BT.size(1))
         order, parts = packing.order_B, [Part(table_MA, packing.pack(before_BT))]
         states_NH = run_ahead(self.history, parts, packing.sizes, (h[order], c[order]), self.dropout.active)
-        return Part(states_NH, packing.place_BW, gaps=True)
+        return Part(states_NH, packing.place_BW, gaps=True, once=True)
 
     def _block_by_block(self, memory: Memory) -> bool:
         """Whether the decisions go through the cache block by block; `decisions` is made for networks like `base`."""

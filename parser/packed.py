@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from parser.compiled import loops, plain
-from parser.lookup import Part, Rows, zeros_for
+from parser.lookup import Part, Rows
 
 _BLOCK = 128
 """Rows of a product, about: their gates stay in the cache of a core until the loop has done with them."""
@@ -87,18 +87,22 @@ class _Both(torch.autograd.Function):
         ctx.rows, ctx.tables = rows, tables
         ctx.ways = [_Way(tensors[:4], _spans(sizes, steps)), _Way(tensors[4:8], _spans(sizes, steps[::-1]))]
         out_NE = tensors[0].new_empty(sum(sizes), sum(way.H for way in ctx.ways))
-        for way, column in zip(ctx.ways, (0, ctx.ways[0].H), strict=True):
-            way.read(rows, tables, len(out_NE))
-            way.forward(out_NE, column)
+        ahead, back = ctx.ways
+        ahead.take(len(out_NE))
+        rows.gather(tables, ahead.input_NR.numpy())
+        back.take(len(out_NE))
+        back.input_NR[:, back.x] = ahead.input_NR[:, ahead.x]
+        ahead.forward(out_NE, 0)
+        back.forward(out_NE, ahead.H)
         return out_NE
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_out_NE, by_tables = gradients[0].contiguous(), zeros_for(ctx.tables, ctx.needs_input_grad[10:])
-        by_weights: list[Tensor] = []
-        for way, column in zip(ctx.ways, (0, ctx.ways[0].H), strict=True):
-            by_weights += way.backward(by_out_NE, column)
-            ctx.rows.scatter(by_tables, plain(way.by_input_NR))
+        by_out_NE, (ahead, back) = gradients[0].contiguous(), ctx.ways
+        by_weights = *ahead.backward(by_out_NE, 0), *back.backward(by_out_NE, ahead.H)
+        ahead.by_input_NR[:, ahead.x] += back.by_input_NR[:, back.x]
+        by_tables = ctx.rows.room(ctx.tables, ctx.needs_input_grad[10:])
+        ctx.rows.scatter(by_tables, plain(ahead.by_input_NR))
         return None, None, *by_weights, *by_tables
 
 
@@ -108,14 +112,15 @@ class _Ahead(torch.autograd.Function):
         weights, ctx.tables, ctx.rows = tensors[:4], tensors[4:], rows
         ctx.way = _Way(weights, _spans(sizes, range(len(sizes)), started=True))
         out_NH = h_BH.new_empty(sum(sizes), ctx.way.H)
-        ctx.way.read(rows, ctx.tables, len(out_NH), (h_BH, c_BH))
+        ctx.way.take(len(out_NH), (h_BH, c_BH))
+        rows.gather(ctx.tables, ctx.way.input_NR.numpy())
         ctx.way.forward(out_NH, 0)
         return out_NH
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         by_weights = ctx.way.backward(gradients[0].contiguous(), 0)
-        by_tables = zeros_for(ctx.tables, ctx.needs_input_grad[8:])
+        by_tables = ctx.rows.room(ctx.tables, ctx.needs_input_grad[8:])
         ctx.rows.scatter(by_tables, plain(ctx.way.by_input_NR))
         return None, None, *ctx.way.by_start(), *by_weights, *by_tables
 
@@ -201,21 +206,18 @@ class _Way:
         self.weight_4HR[:, self.one] = weights[2] + weights[3]
         self.weight_4HR[2 * H : 3 * H] *= 2
 
-    def read(
-        self, rows: Rows, tables: Sequence[Tensor], count: int, start: tuple[Tensor, Tensor] | None = None
-    ) -> None:
-        """Take the input of N places, with (h, c) [B, H] before them."""
+    def take(self, count: int, start: tuple[Tensor, Tensor] | None = None) -> None:
+        """Make room for N places, with (h, c) [B, H] before them; their input is to be written into `input_NR`."""
         self.starts = 0 if start is None else len(start[0])
-        self.input_NR = tables[0].new_empty(count, self.weight_4HR.size(1))
-        rows.gather(tables, self.input_NR.numpy())
-        self.input_NR[:, self.one :] = 0
-        self.input_NR[:, self.one] = 1
+        self.input_NR = self.weight_4HR.new_empty(count, self.weight_4HR.size(1))
+        loops().with_a_one(self.input_NR.numpy(), self.one)
         # Input, forget, candidate as (tanh + 1) / 2, output.
         self.gates_N4H: Tensor | None = self.input_NR.new_empty(count, 4 * self.H)
         self.cells = self.input_NR.new_empty(self.starts + count, self.H)
         if start is None:
             for span in self.spans:
-                self.input_NR[span.first + span.had : span.first + span.rows, self.h] = 0
+                if span.had < span.rows:
+                    self.input_NR[span.first + span.had : span.first + span.rows, self.h] = 0
         else:
             self.input_NR[: self.starts, self.h], self.cells[: self.starts] = start
 
