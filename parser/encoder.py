@@ -137,7 +137,7 @@ class Encoder(nn.Module):
             x = side_by_side(parts, word_BW.shape, self.dropout.active)
             x, final = self._read_rows(x, inputs.length_B)
         else:
-            x, final = self._read_line(parts, inputs.length_B, packing)
+            x, final = self._read_line(parts, packing)
         if self.pool is not None:
             place, length = torch.arange(x.size(1), device=x.device)[None], inputs.length_B[:, None]
             energy_BW = self.pool(x)[..., 0].masked_fill(place >= length, -torch.inf)
@@ -177,15 +177,11 @@ class Encoder(nn.Module):
             x = torch.cat([right, left], -1)
         return self.dropout(x), final
 
-    def _read_line(self, parts: Sequence[Part], length_B: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+    def _read_line(self, parts: Sequence[Part], packing: Packing) -> tuple[Tensor, Tensor]:
         """The same from words in one line, before dropout."""
         for ahead, back in zip(self.forwards, self.backwards, strict=True):
-            x = run_both(ahead, back, parts, packing.sizes, self.dropout.active)
+            x, last = run_both(ahead, back, parts, packing.sizes, self.dropout.active)
             parts = [Part(x)]
-        # Both halves of a state are rows of one table: two would each have a gradient as large as that of all states.
-        first_B, last_B = packing.place_BW[:, 0], packing.place_BW.gather(1, length_B[:, None] - 1)[:, 0]
-        halves = x.view(2 * len(x), -1)
-        final = look_up(halves, torch.stack([2 * last_B, 2 * first_B + 1], 1)).flatten(1)
-        place_BW = packing.place_BW
-        padded = Part(x, place_BW, gaps=True, once=True)
-        return side_by_side([padded], place_BW.shape, self.dropout.active), final
+        padded = Part(x, packing.place_BW, gaps=True, once=True)
+        states = side_by_side([padded], packing.place_BW.shape, self.dropout.active)
+        return states, torch.empty_like(last).index_copy(0, packing.order_B, last)

@@ -98,14 +98,15 @@ def _random(place):
 
 
 @_loop
-def lstm_step(span, gates_N4H, cells, out, column, inputs_NR, width):
+def lstm_step(span, gates_N4H, cells, out, last, column, inputs_NR, width):
     """One step of some rows of an LSTM, from the product to the states.
 
     Args:
         span: the rows, see `packed.Span`.
         gates_N4H: sums in front of the gates; becomes the gates: input, forget, candidate as (tanh + 1) / 2, output.
         cells: [starts + N, H].
-        out, column: the states are written there, from that column on,
+        out, last, column: the states are written there from that column on, those of a row's last step also into
+            its row of `last`, if that has any,
         inputs_NR, width: and from that column on into the input of each row's next step.
     """
     H = cells.shape[1]
@@ -136,16 +137,18 @@ def lstm_step(span, gates_N4H, cells, out, column, inputs_NR, width):
                 state[h] = o[h] * tanh[h]
             if row < span.go_on:
                 inputs_NR[span.after + row, width : width + H] = state
+            elif len(last):
+                last[span.row + row, column : column + H] = state
 
 
 @_loop
-def lstm_step_back(span, gates_N4H, cells, by_out, column, by_inputs_NR, width, by_cell):
+def lstm_step_back(span, gates_N4H, cells, by_out, by_last, column, by_inputs_NR, width, by_cell):
     """The gradient of the sums in front of the gates, from those of the states, of the next inputs and of the cells.
 
     Args:
         span, cells, column, width: as in `lstm_step`.
         gates_N4H: the gates; becomes the gradient, which then goes through the cache once less.
-        by_out, by_inputs_NR: gradients of `out`, and of the inputs of the next step.
+        by_out, by_last, by_inputs_NR: gradients of `out` and `last`, and of the inputs of the next step.
         by_cell: [rows of a batch, H] gradient of each row's cell; becomes that of the cell before.
     """
     H = cells.shape[1]
@@ -170,6 +173,8 @@ def lstm_step_back(span, gates_N4H, cells, by_out, column, by_inputs_NR, width, 
             by_state[:] = by_out[span.first + row, column : column + H]
             if row < span.go_on:
                 by_state += by_inputs_NR[span.after + row, width : width + H]
+            elif len(by_last):
+                by_state += by_last[span.row + row, column : column + H]
             for h in range(H):
                 through = by_state[h] * o[h]
                 by_c[h] += through * (_ONE - tanh[h] * tanh[h])

@@ -57,8 +57,10 @@ class Packing:
 
 def run_both(
     ahead: nn.Module, back: nn.Module, parts: Sequence[Part], sizes: Sequence[int], share: float = 0.0
-) -> Tensor:
-    """[N, E] states of two LSTMs, the second one reading each row from its end.
+) -> tuple[Tensor, Tensor]:
+    """([N, E] states of two LSTMs, the second one reading each row from its end, [B, E] the last ones of either).
+
+    The rows of a batch are as `Packing` has them.
 
     Args:
         ahead, back: each an `nn.LSTM` of one layer and direction, both of the same widths.
@@ -67,8 +69,8 @@ def run_both(
         share: of the units of the input that are zeroed, as in `lookup.side_by_side`.
     """
     rows, tables = Rows.of(parts, share), [part.table for part in parts]
-    states: Tensor = _Both.apply(rows, list(sizes), *ahead.parameters(), *back.parameters(), *tables)
-    return states
+    states, last = _Both.apply(rows, list(sizes), *ahead.parameters(), *back.parameters(), *tables)
+    return states, last
 
 
 def run_ahead(
@@ -82,24 +84,24 @@ def run_ahead(
 
 class _Both(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Rows, sizes: list[int], *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Rows, sizes: list[int], *tensors: Tensor) -> tuple[Tensor, Tensor]:
         steps, tables = range(len(sizes)), tensors[8:]
         ctx.rows, ctx.tables = rows, tables
         ctx.ways = [_Way(tensors[:4], _spans(sizes, steps)), _Way(tensors[4:8], _spans(sizes, steps[::-1]))]
-        out_NE = tensors[0].new_empty(sum(sizes), sum(way.H for way in ctx.ways))
         ahead, back = ctx.ways
+        out_NE, last_BE = (tensors[0].new_empty(count, ahead.H + back.H) for count in (sum(sizes), sizes[0]))
         ahead.take(len(out_NE))
         rows.gather(tables, ahead.input_NR.numpy())
         back.take(len(out_NE))
         back.input_NR[:, back.x] = ahead.input_NR[:, ahead.x]
-        ahead.forward(out_NE, 0)
-        back.forward(out_NE, ahead.H)
-        return out_NE
+        ahead.forward(out_NE, last_BE, 0)
+        back.forward(out_NE, last_BE, ahead.H)
+        return out_NE, last_BE
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_out_NE, (ahead, back) = gradients[0].contiguous(), ctx.ways
-        by_weights = *ahead.backward(by_out_NE, 0), *back.backward(by_out_NE, ahead.H)
+        ahead, back = ctx.ways
+        by_weights = *ahead.backward(*gradients, 0), *back.backward(*gradients, ahead.H)
         ahead.by_input_NR[:, ahead.x] += back.by_input_NR[:, back.x]
         by_tables = ctx.rows.room(ctx.tables, ctx.needs_input_grad[10:])
         ctx.rows.scatter(by_tables, plain(ahead.by_input_NR))
@@ -114,12 +116,12 @@ class _Ahead(torch.autograd.Function):
         out_NH = h_BH.new_empty(sum(sizes), ctx.way.H)
         ctx.way.take(len(out_NH), (h_BH, c_BH))
         rows.gather(ctx.tables, ctx.way.input_NR.numpy())
-        ctx.way.forward(out_NH, 0)
+        ctx.way.forward(out_NH, out_NH[:0], 0)
         return out_NH
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        by_weights = ctx.way.backward(gradients[0].contiguous(), 0)
+        by_weights = ctx.way.backward(gradients[0], gradients[0][:0], 0)
         by_tables = ctx.rows.room(ctx.tables, ctx.needs_input_grad[8:])
         ctx.rows.scatter(by_tables, plain(ctx.way.by_input_NR))
         return None, None, *ctx.way.by_start(), *by_weights, *by_tables
@@ -221,18 +223,23 @@ class _Way:
         else:
             self.input_NR[: self.starts, self.h], self.cells[: self.starts] = start
 
-    def forward(self, out: Tensor, column: int) -> None:
-        """Write the states, from a column of `out` on."""
+    def forward(self, out: Tensor, last: Tensor, column: int) -> None:
+        """Write the states from a column of `out` on, and the last ones of each row from that of `last` on, if wanted.
+
+        `last` is [B, E], or has no row.
+        """
         weight_R4H, gates_N4H = self.weight_4HR.t().contiguous(), self.gates_N4H
         assert gates_N4H is not None
-        arrays = plain(gates_N4H), plain(self.cells), out.numpy(), column, plain(self.input_NR), self.h.start
+        arrays = (
+            plain(gates_N4H), plain(self.cells), out.numpy(), last.numpy(), column, plain(self.input_NR), self.h.start
+        )  # fmt: skip
         for span in self.spans:
             rows = slice(span.first, span.first + span.rows)
             torch.mm(self.input_NR[rows], weight_R4H, out=gates_N4H[rows])
             loops().lstm_step(span, *arrays)
 
-    def backward(self, by_out: Tensor, column: int) -> tuple[Tensor, ...]:
-        """The gradients of the weights, from that of the states; that of the input is left in `by_input_NR`."""
+    def backward(self, by_out: Tensor, by_last: Tensor, column: int) -> tuple[Tensor, ...]:
+        """The gradients of the weights, from those of the states; that of the input is left in `by_input_NR`."""
         H, by_gates_N4H = self.H, self.gates_N4H
         if by_gates_N4H is None:
             raise RuntimeError("the way back through an LSTM in training can be gone once: it writes over the gates")
@@ -240,7 +247,7 @@ class _Way:
         self.by_input_NR = torch.empty_like(self.input_NR)
         self.by_cell = self.cells.new_zeros(max(span.row + span.rows for span in self.spans), H)
         arrays = (
-            plain(by_gates_N4H), plain(self.cells), plain(by_out), column,
+            plain(by_gates_N4H), plain(self.cells), plain(by_out), plain(by_last), column,
             plain(self.by_input_NR), self.h.start, plain(self.by_cell),
         )  # fmt: skip
         for span in reversed(self.spans):

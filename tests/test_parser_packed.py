@@ -67,16 +67,18 @@ def test_both_directions_equal_the_library_row_by_row(lengths, width, hidden, sp
     ahead, back = layers(2, width, hidden)
     x_BWX = torch.randn(len(lengths), max(lengths) + spare, width, requires_grad=True)
     packing = Packing.of(torch.tensor(lengths), x_BWX.size(1))
-    line_NE = run_both(ahead, back, [Part(x_BWX.flatten(0, 1), packing.line_N)], packing.sizes)
+    line_NE, last_BE = run_both(ahead, back, [Part(x_BWX.flatten(0, 1), packing.line_N)], packing.sizes)
     rows = [line_NE[packing.place_BW[row, :length]] for row, length in enumerate(lengths)]
     expected = []
     for row, length in zip(x_BWX, lengths, strict=True):
         right, left = ahead(row[None, :length])[0][0], back(row[None, :length].flip(1))[0][0].flip(0)
         expected.append(torch.cat([right, left], -1))
+    ends = [torch.cat([expected[row][-1, :hidden], expected[row][0, hidden:]]) for row in packing.order_B]
 
-    same(rows, expected)
+    same([*rows, last_BE], [*expected, torch.stack(ends)])
     wanted = [x_BWX, *ahead.parameters(), *back.parameters()]
     same(gradients(torch.cat(rows), wanted), gradients(torch.cat(expected), wanted))
+    same(gradients(torch.cat([*rows, last_BE]), wanted), gradients(torch.cat([*expected, torch.stack(ends)]), wanted))
 
 
 def run_rows(lstm: nn.LSTM, x_BTX: Tensor, start: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -112,7 +114,7 @@ def test_input_is_dropped_the_same_way_there_and_back_and_for_both_directions():
     ahead, back = layers(2, 40, 3)
     back.load_state_dict(ahead.state_dict())
     x_NX = torch.ones(500, 40, requires_grad=True)
-    states_NE = run_both(ahead, back, [Part(x_NX)], [500], 0.25)
+    states_NE, _ = run_both(ahead, back, [Part(x_NX)], [500], 0.25)
     (gradient,) = torch.autograd.grad(states_NE.sum(), x_NX)
 
     # Each row is one word long, so that both directions do the same.
