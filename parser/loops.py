@@ -45,7 +45,10 @@ def _inline(function: Callable[..., Any]) -> Any:
 
 
 def _fetched(context: Any, numbers: Any, place: Any) -> Any:
-    """Ask for a number to be brought into the cache, without waiting for it; any place will do, also one beyond."""
+    """Ask for a number to be brought into the cache, without waiting for it; any place will do, also one beyond.
+
+    It is LLVM's `prefetch`, of which numba knows nothing.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array, i32 = context.make_array(signature.args[0])(context, builder, args[0]), ir.IntType(32)

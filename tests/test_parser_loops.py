@@ -133,12 +133,15 @@ def test_rows_side_by_side_are_rows_side_by_side(rows, places, widths, data):
         at = torch.tensor(data.draw(numbers)).view(rows, places)
         parts.append(Part(table, at, gaps=True))
         expected.append(torch.cat([table, torch.zeros(1, width)])[at])
-    every = torch.randn(rows * places, 3, requires_grad=True)
-    found = side_by_side([*parts, Part(every)], (rows, places))
+    count = rows * places
+    every, once = torch.randn(count, 3, requires_grad=True), torch.randn(count // 2, 2, requires_grad=True)
+    at = torch.randperm(count).view(rows, places)
+    at = torch.where(at < len(once), at, -1)
+    found = side_by_side([*parts, Part(every), Part(once, at, gaps=True, once=True)], (rows, places))
 
-    wanted = torch.cat([*expected, every.view(rows, places, 3)], -1)
+    wanted = torch.cat([*expected, every.view(rows, places, 3), torch.cat([once, torch.zeros(1, 2)])[at]], -1)
     assert torch.equal(found, wanted)
-    tables, weights = [*(part.table for part in parts), every], torch.randn_like(found)
+    tables, weights = [*(part.table for part in parts), every, once], torch.randn_like(found)
     mine, others = (torch.autograd.grad((rows * weights).sum(), tables) for rows in (found, wanted))
     for one, other in zip(mine, others, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
