@@ -116,9 +116,8 @@ class Rows(NamedTuple):
 
     def scatter(self, by_tables: Sequence[Tensor | None], by_out_NF: np.ndarray) -> None:
         """Add the gradients of the tables to what is there, or write them where each row is read once."""
-        for by_table, *how in zip(by_tables, self.places_N, self.once, self.columns, strict=True):
+        for by_table, places, once, column in zip(by_tables, self.places_N, self.once, self.columns, strict=True):
             if by_table is not None:
-                places, once, column = how
                 loops().scatter(by_table.numpy(), places, once, by_out_NF, column, *self.draw)
 
     def some(self, places: slice, width: int) -> Rows:

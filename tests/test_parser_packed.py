@@ -16,6 +16,7 @@ from parser.packed import Packing, run_ahead, run_both
 LENGTHS = st.lists(st.integers(1, 7), min_size=1, max_size=6)
 VARIANTS = {
     "base": {},
+    "two layers": {"encoder_layers": 2},
     "two layers, pooled": {"encoder_layers": 2, "pooled": True},
     "published": {"chars": "lstm", "stack": True, "joint": False, "attention": "additive"},
     "no characters": {"char_hidden": 0},
